@@ -1,0 +1,41 @@
+//! Every bound of the program, with its reason and with what happens when it is reached.
+//!
+//! Bounds that an operator may want to move are settings; what stands here are their defaults.
+
+use std::time::Duration;
+
+/// The largest message a client may send. Larger ones fail with RESOURCE_EXHAUSTED. The default of every gRPC stack.
+pub const MESSAGE_BYTES: usize = 4 << 20;
+
+/// The largest text a single event may carry. Longer text of a worker is cut, and the cut is told. A quarter of
+/// [`MESSAGE_BYTES`], so that an event fits into a client's default limit whatever the wire format adds.
+pub const EVENT_TEXT_BYTES: usize = 1 << 20;
+
+/// Commands that wait for a run's writer. When it is full the worker waits; watchers never do.
+pub const WRITER_MAILBOX: usize = 256;
+
+/// Commands that a run's writer takes up in one append: what arrives while the previous append was under way.
+pub const WRITER_BATCH: usize = 256;
+
+/// Bytes of events that a watcher takes from the log at a time. Bounds what a slow watcher holds.
+pub const WATCH_BATCH_BYTES: usize = 256 << 10;
+
+/// Questions that one run may ask in its life; the next one fails its worker. Guards the log against a loop.
+pub const REQUESTS_PER_RUN: usize = 1000;
+
+/// Characters of a user id, a purpose, a repository's address. Longer ones are INVALID_ARGUMENT.
+pub const SHORT_TEXT_BYTES: usize = 2048;
+
+/// Bytes of one input of the person. Longer ones are INVALID_ARGUMENT.
+pub const INPUT_BYTES: usize = 1 << 20;
+
+/// Parameters of a run. More are INVALID_ARGUMENT.
+pub const PARAMS: usize = 256;
+
+/// Runs on a page when the client does not say, and the most it may ask for.
+pub const PAGE_SIZE: usize = 50;
+/// See [`PAGE_SIZE`].
+pub const MAX_PAGE_SIZE: usize = 200;
+
+/// Silence after which a stream says that it is alive. Below the minute after which common proxies cut.
+pub const HEARTBEAT: Duration = Duration::from_secs(15);

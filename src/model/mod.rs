@@ -1,0 +1,22 @@
+//! The words of rungate as data and rules: no clock, no I/O, no protocol.
+
+mod cursor;
+mod error;
+mod event;
+mod id;
+pub mod limits;
+mod repo;
+mod run;
+mod session;
+mod view;
+mod worker_key;
+
+pub use cursor::{Cursor, CursorError, Position};
+pub use error::{Cause, Code};
+pub use event::{Draft, Event, EventKind, NodeState, Usage};
+pub use id::{IdError, RequestId, RunId, SessionId};
+pub use repo::repo_name;
+pub use run::{Command, Outcome, Refused, Run, RunError, RunMachine, RunState};
+pub use session::{DEFAULT_USER, Session, SessionUpdate};
+pub use view::{ClientView, Graph, GraphEdge, GraphNode, UidGenerator, ViewContent};
+pub use worker_key::WorkerKey;

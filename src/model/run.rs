@@ -1,0 +1,450 @@
+//! The run state machine: `state + command + now -> events`, without clock or I/O.
+//!
+//! ```text
+//! QUEUED ──start──> RUNNING <──answer── WAITING_INPUT
+//!    │                 │ ───ask──────────────^ │
+//!    │                 ├──cancel──> CANCELLING <┘
+//!    └──cancel─┐       │                │
+//!              v     finish           finish
+//!        CANCELLED   SUCCEEDED, FAILED, CANCELLED
+//! ```
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{ClientView, Draft, Event, EventKind, RequestId, RunId, SessionId, Usage, WorkerKey};
+
+/// What is known of a run beside its log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// Names the run.
+    pub run_id: RunId,
+    /// The session it was started in.
+    pub session_id: SessionId,
+    /// The worker at the end of its DAG.
+    pub pipeline_id: WorkerKey,
+    /// Where it stands.
+    pub state: RunState,
+    /// When it was asked for.
+    pub created_at: Timestamp,
+    /// When its workers began.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// The sequence of its newest event.
+    pub last_sequence: u64,
+    /// Why it failed.
+    pub error: Option<RunError>,
+}
+
+/// Where a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunState {
+    /// Waits for capacity.
+    Queued,
+    /// Its workers are at work.
+    Running,
+    /// A worker waits for the person.
+    WaitingInput,
+    /// A worker waits for a tool of the client.
+    WaitingTool,
+    /// A worker waits for a decision.
+    WaitingApproval,
+    /// Asked to stop; its workers have been told.
+    Cancelling,
+    /// Terminal.
+    Succeeded,
+    /// Terminal.
+    Failed,
+    /// Terminal.
+    Cancelled,
+}
+
+/// Why a run failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunError {
+    /// A stable name for programs, such as `worker_failed`.
+    pub code: String,
+    /// What a person reads.
+    pub message: String,
+    /// True when the same run may succeed if started again.
+    pub retryable: bool,
+}
+
+/// How a run ends.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// Its last worker gave an output.
+    Succeeded {
+        /// The message of the COMPLETE event.
+        message: String,
+        /// The output.
+        output: Value,
+        /// What a client can draw of it.
+        view: Option<ClientView>,
+        /// What language models charged for.
+        usage: Option<Usage>,
+    },
+    /// It could not be done.
+    Failed(RunError),
+    /// Its workers stopped as they were told.
+    Cancelled,
+}
+
+/// What can be asked of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// Capacity was found; its workers begin.
+    Start,
+    /// A worker has something to say.
+    Emit(Draft),
+    /// A worker asks the person and waits.
+    Ask {
+        /// Names the question.
+        request_id: RequestId,
+        /// The question.
+        prompt: String,
+    },
+    /// The person answers. Without a name the oldest open question is meant.
+    Answer {
+        /// Names the question.
+        request_id: Option<RequestId>,
+    },
+    /// A worker no longer waits for the answer.
+    Withdraw {
+        /// Names the question.
+        request_id: RequestId,
+    },
+    /// Somebody wants it to stop.
+    Cancel {
+        /// Why; may be empty.
+        reason: String,
+    },
+    /// Its workers have ended.
+    Finish(Outcome),
+}
+
+/// Why a run does not take a command.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// It has its terminal event.
+    #[error("the run has ended")]
+    Ended(RunState),
+    /// It was started before.
+    #[error("the run was started before")]
+    Started,
+    /// Its workers have not begun or have been told to stop.
+    #[error("the run is not running")]
+    NotRunning,
+    /// It waits for no such answer.
+    #[error("the run does not wait for this answer")]
+    NotWaiting,
+    /// The worker used a name for two questions.
+    #[error("the request id {0} was used before")]
+    RequestIdUsed(RequestId),
+    /// More questions are open than a run may have.
+    #[error("too many open requests")]
+    TooManyOpen,
+}
+
+/// A run and the rules by which it changes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunMachine {
+    run: Run,
+    progress_percent: u8,
+    cancel_reason: String,
+    questions: BTreeMap<RequestId, Question>,
+    asked: u64,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Question {
+    place: u64,
+    open: bool,
+}
+
+impl RunState {
+    /// True for the three states that no run leaves.
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
+    }
+
+    /// The state's name in lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::WaitingInput => "waiting_input",
+            Self::WaitingTool => "waiting_tool",
+            Self::WaitingApproval => "waiting_approval",
+            Self::Cancelling => "cancelling",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl RunError {
+    /// An error that another try would meet again.
+    pub fn permanent(code: &str, message: impl Into<String>) -> Self {
+        Self { code: code.to_owned(), message: message.into(), retryable: false }
+    }
+
+    /// An error that another try may not meet.
+    pub fn retryable(code: &str, message: impl Into<String>) -> Self {
+        Self { retryable: true, ..Self::permanent(code, message) }
+    }
+}
+
+impl RunMachine {
+    /// A new run, and the event that begins its log.
+    pub fn create(run_id: RunId, session_id: SessionId, pipeline_id: WorkerKey, now: Timestamp) -> (Self, Event) {
+        let run = Run {
+            run_id,
+            session_id,
+            pipeline_id,
+            state: RunState::Queued,
+            created_at: now,
+            started_at: None,
+            finished_at: None,
+            last_sequence: 0,
+            error: None,
+        };
+        let mut machine =
+            Self { run, progress_percent: 0, cancel_reason: String::new(), questions: BTreeMap::new(), asked: 0 };
+        let event = machine.state_event(RunState::Queued, "", now);
+        (machine, event)
+    }
+
+    /// What is known of the run beside its log.
+    pub fn run(&self) -> &Run {
+        &self.run
+    }
+
+    /// Takes `command` and gives the events to append, in order; nothing changes when it is refused.
+    pub fn apply(&mut self, command: Command, now: Timestamp) -> Result<Vec<Event>, Refused> {
+        if self.run.state.is_terminal() {
+            return Err(Refused::Ended(self.run.state));
+        }
+        match command {
+            Command::Start => self.start(now),
+            Command::Emit(draft) => Ok(vec![self.number(draft, now)]),
+            Command::Ask { request_id, prompt } => self.ask(request_id, prompt, now),
+            Command::Answer { request_id } => self.close(request_id, "input received", now),
+            Command::Withdraw { request_id } => self.close(Some(request_id), "input no longer awaited", now),
+            Command::Cancel { reason } => Ok(self.cancel(reason, now)),
+            Command::Finish(outcome) => Ok(vec![self.finish(outcome, now)]),
+        }
+    }
+
+    /// The question that an answer without a name is for.
+    pub fn oldest_open_question(&self) -> Option<&RequestId> {
+        let open = self.questions.iter().filter(|(_, it)| it.open);
+        open.min_by_key(|(_, it)| it.place).map(|(id, _)| id)
+    }
+
+    fn start(&mut self, now: Timestamp) -> Result<Vec<Event>, Refused> {
+        if self.run.state != RunState::Queued {
+            return Err(Refused::Started);
+        }
+        self.run.started_at = Some(now);
+        Ok(vec![self.state_event(RunState::Running, "", now)])
+    }
+
+    fn ask(&mut self, request_id: RequestId, prompt: String, now: Timestamp) -> Result<Vec<Event>, Refused> {
+        if !matches!(self.run.state, RunState::Running | RunState::WaitingInput) {
+            return Err(Refused::NotRunning);
+        }
+        if self.questions.contains_key(&request_id) {
+            return Err(Refused::RequestIdUsed(request_id));
+        }
+        if self.questions.len() >= super::limits::REQUESTS_PER_RUN {
+            return Err(Refused::TooManyOpen);
+        }
+        self.questions.insert(request_id.clone(), Question { place: self.asked, open: true });
+        self.asked += 1;
+        let asked = Draft::new(EventKind::InputRequired { request_id, prompt: prompt.clone() }, prompt);
+        let mut events = vec![self.number(asked, now)];
+        if self.run.state == RunState::Running {
+            events.push(self.state_event(RunState::WaitingInput, "", now));
+        }
+        Ok(events)
+    }
+
+    fn close(&mut self, name: Option<RequestId>, message: &str, now: Timestamp) -> Result<Vec<Event>, Refused> {
+        let name = name.or_else(|| self.oldest_open_question().cloned()).ok_or(Refused::NotWaiting)?;
+        match self.questions.get_mut(&name) {
+            Some(question) if question.open => question.open = false,
+            _ => return Err(Refused::NotWaiting),
+        }
+        if self.run.state == RunState::WaitingInput && self.oldest_open_question().is_none() {
+            return Ok(vec![self.state_event(RunState::Running, message, now)]);
+        }
+        Ok(vec![self.number(Draft::log(message), now)])
+    }
+
+    fn cancel(&mut self, reason: String, now: Timestamp) -> Vec<Event> {
+        match self.run.state {
+            RunState::Cancelling => Vec::new(),
+            RunState::Queued => {
+                self.cancel_reason = reason;
+                vec![self.finish(Outcome::Cancelled, now)]
+            }
+            _ => {
+                self.cancel_reason = reason.clone();
+                vec![self.state_event(RunState::Cancelling, &reason, now)]
+            }
+        }
+    }
+
+    fn finish(&mut self, outcome: Outcome, now: Timestamp) -> Event {
+        // Who asked for the end is told that it ended so, whatever the workers made of their last moments.
+        let outcome = if self.run.state == RunState::Cancelling { Outcome::Cancelled } else { outcome };
+        self.run.finished_at = Some(now);
+        let draft = match outcome {
+            Outcome::Succeeded { message, output, view, usage } => {
+                self.run.state = RunState::Succeeded;
+                Draft::new(EventKind::Complete { output, usage }, message).with_progress(100).with_view(view)
+            }
+            Outcome::Failed(error) => {
+                self.run.state = RunState::Failed;
+                self.run.error = Some(error.clone());
+                let message = error.message.clone();
+                Draft::new(EventKind::Error(error), message)
+            }
+            Outcome::Cancelled => {
+                self.run.state = RunState::Cancelled;
+                Draft::new(EventKind::Cancelled, std::mem::take(&mut self.cancel_reason))
+            }
+        };
+        self.number(draft, now)
+    }
+
+    fn state_event(&mut self, state: RunState, message: &str, now: Timestamp) -> Event {
+        self.run.state = state;
+        self.number(Draft::new(EventKind::State { state }, message), now)
+    }
+
+    fn number(&mut self, draft: Draft, now: Timestamp) -> Event {
+        self.run.last_sequence += 1;
+        self.progress_percent = self.progress_percent.max(draft.progress_percent.unwrap_or(0).min(100));
+        Event {
+            run_id: self.run.run_id,
+            sequence: self.run.last_sequence,
+            time: now,
+            message: draft.message,
+            progress_percent: self.progress_percent,
+            view: draft.view,
+            kind: draft.kind,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn commands() -> impl Strategy<Value = Vec<Command>> {
+        let name = || (0..4u8).prop_map(|it| RequestId(it.to_string()));
+        let outcome = prop_oneof![
+            Just(Outcome::Cancelled),
+            Just(Outcome::Failed(RunError::permanent("worker_failed", "no"))),
+            Just(Outcome::Succeeded { message: "Done".into(), output: Value::Null, view: None, usage: None }),
+        ];
+        let command = prop_oneof![
+            2 => Just(Command::Start),
+            6 => (0..=120u8).prop_map(|it| Command::Emit(Draft::log("…").with_progress(it))),
+            3 => name().prop_map(|request_id| Command::Ask { request_id, prompt: "?".into() }),
+            3 => proptest::option::of(name()).prop_map(|request_id| Command::Answer { request_id }),
+            1 => name().prop_map(|request_id| Command::Withdraw { request_id }),
+            1 => Just(Command::Cancel { reason: "enough".into() }),
+            1 => outcome.prop_map(Command::Finish),
+        ];
+        proptest::collection::vec(command, 0..40)
+    }
+
+    fn fresh() -> (RunMachine, Event) {
+        let session_id = SessionId::new(Uuid::from_u128(1));
+        RunMachine::create(RunId::new(Uuid::from_u128(2)), session_id, "test".into(), Timestamp::UNIX_EPOCH)
+    }
+
+    proptest! {
+        #[test]
+        fn every_log_is_numbered_without_a_gap_and_ends_once(commands in commands()) {
+            let (mut machine, first) = fresh();
+            let mut log = vec![first];
+            for command in commands {
+                let before = machine.clone();
+                match machine.apply(command, Timestamp::UNIX_EPOCH) {
+                    Ok(events) => log.extend(events),
+                    Err(_) => prop_assert_eq!(&machine, &before, "a refused command changes nothing"),
+                }
+                prop_assert_eq!(machine.run().last_sequence, log.len() as u64);
+            }
+            for (place, event) in log.iter().enumerate() {
+                prop_assert_eq!(event.sequence, place as u64 + 1);
+            }
+            prop_assert!(log.is_sorted_by_key(|it| it.progress_percent), "progress never falls");
+            let terminal = log.iter().filter(|it| it.kind.is_terminal()).count();
+            prop_assert_eq!(terminal, usize::from(machine.run().state.is_terminal()));
+            prop_assert!(log.iter().rev().skip(1).all(|it| !it.kind.is_terminal()), "the terminal event is the last");
+            let told = log.iter().rev().find_map(|it| match it.kind {
+                EventKind::State { state } => Some(state),
+                _ => None,
+            });
+            if !machine.run().state.is_terminal() {
+                prop_assert_eq!(told, Some(machine.run().state), "watchers know the state");
+            }
+        }
+
+        #[test]
+        fn a_run_waits_exactly_while_a_question_is_open(commands in commands()) {
+            let (mut machine, _) = fresh();
+            for command in commands {
+                let _ = machine.apply(command, Timestamp::UNIX_EPOCH);
+                if machine.run().state == RunState::WaitingInput {
+                    prop_assert!(machine.oldest_open_question().is_some());
+                }
+                if machine.run().state == RunState::Running {
+                    prop_assert!(machine.oldest_open_question().is_none());
+                }
+            }
+        }
+
+        #[test]
+        fn whoever_asked_for_the_end_is_told_so(commands in commands()) {
+            let (mut machine, _) = fresh();
+            let mut asked = false;
+            for command in commands {
+                let cancel = matches!(command, Command::Cancel { .. });
+                let ended_before = machine.run().state.is_terminal();
+                if machine.apply(command, Timestamp::UNIX_EPOCH).is_ok() && cancel && !ended_before {
+                    asked = true;
+                }
+            }
+            if asked && machine.run().state.is_terminal() {
+                prop_assert_eq!(machine.run().state, RunState::Cancelled);
+            }
+        }
+    }
+
+    #[test]
+    fn a_question_is_answered_once() {
+        let (mut machine, _) = fresh();
+        machine.apply(Command::Start, Timestamp::UNIX_EPOCH).unwrap();
+        let request_id = RequestId("q".into());
+        let ask = Command::Ask { request_id: request_id.clone(), prompt: "?".into() };
+        machine.apply(ask, Timestamp::UNIX_EPOCH).unwrap();
+        let answer = Command::Answer { request_id: Some(request_id) };
+        assert!(machine.apply(answer.clone(), Timestamp::UNIX_EPOCH).is_ok());
+        assert_eq!(machine.apply(answer, Timestamp::UNIX_EPOCH), Err(Refused::NotWaiting));
+    }
+}

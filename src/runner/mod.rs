@@ -1,0 +1,3 @@
+//! Executes runs: workers, their DAG, their cache, and what they are given to work with.
+
+pub mod worker;

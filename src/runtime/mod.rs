@@ -1,0 +1,3 @@
+//! What every part of a server needs and no part should invent: time, tasks and their end, pauses between tries, logs.
+
+pub mod clock;

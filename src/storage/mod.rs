@@ -1,0 +1,10 @@
+//! What survives: sessions and run logs. One trait each, with implementations that are chosen by configuration.
+//!
+//! The traits ask only for what a shared engine can do too: append with the expected sequence, range read, follow from
+//! a sequence, compare-and-set by revision. Nothing assumes that one process sees everything.
+
+pub mod runs;
+pub mod sessions;
+
+pub use runs::{AppendError, CreateError, Entry, ListRuns, ReadError, RunLog, RunPage, Slice};
+pub use sessions::{PutError, Revision, SessionStore, StoreError, Stored};

@@ -1,0 +1,299 @@
+//! Run logs in memory: bounded in bytes, gone with the process.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde_json::Value;
+use tokio::sync::watch;
+
+use super::{AppendError, CreateError, Entry, ListRuns, ReadError, RunLog, RunPage, Slice};
+use crate::model::{ClientView, Event, EventKind, Run, RunId, SessionId, ViewContent};
+
+/// Bounds of the log in bytes of memory.
+#[derive(Debug, Clone, Copy)]
+pub struct MemoryLimits {
+    /// Of one run. A run that reaches it cannot append any more, its terminal event excepted.
+    pub per_run: usize,
+    /// Of all runs. When it is reached the runs that ended first are dropped; when none has ended, nothing is taken.
+    pub total: usize,
+}
+
+/// Run logs in memory.
+#[derive(Debug)]
+pub struct MemoryRunLog {
+    limits: MemoryLimits,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    runs: HashMap<RunId, Log>,
+    by_session: HashMap<SessionId, BTreeSet<RunId>>,
+    ended: BTreeSet<(Timestamp, RunId)>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Log {
+    run: Run,
+    entries: Vec<Arc<Entry>>,
+    bytes: usize,
+    last: watch::Sender<u64>,
+}
+
+impl MemoryRunLog {
+    /// An empty log.
+    pub fn new(limits: MemoryLimits) -> Self {
+        Self { limits, state: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl RunLog for MemoryRunLog {
+    async fn create(&self, run: Run, events: Vec<Event>) -> Result<(), CreateError> {
+        let mut state = self.state();
+        let added: usize = events.iter().map(bytes_of).sum();
+        if state.runs.contains_key(&run.run_id) {
+            return Err(CreateError::Exists);
+        }
+        if !state.make_room(self.limits.total, added) {
+            return Err(CreateError::Full);
+        }
+        state.bytes += added;
+        state.by_session.entry(run.session_id.clone()).or_default().insert(run.run_id);
+        let entries = events.into_iter().map(|it| Arc::new(Entry::new(it))).collect();
+        let last = watch::Sender::new(run.last_sequence);
+        state.runs.insert(run.run_id, Log { run, entries, bytes: added, last });
+        Ok(())
+    }
+
+    async fn append(&self, run: Run, expected: u64, events: Vec<Event>) -> Result<(), AppendError> {
+        let mut state = self.state();
+        let log = state.runs.get(&run.run_id).ok_or(AppendError::NotFound)?;
+        let actual = log.entries.len() as u64;
+        if actual != expected {
+            return Err(AppendError::Conflict { expected, actual });
+        }
+        let added: usize = events.iter().map(bytes_of).sum();
+        let log_bytes = log.bytes + added;
+        let fits = log_bytes <= self.limits.per_run && state.make_room(self.limits.total, added);
+        if !fits && !run.state.is_terminal() {
+            return Err(AppendError::Full);
+        }
+        state.bytes += added;
+        if let Some(finished_at) = run.finished_at {
+            state.ended.insert((finished_at, run.run_id));
+        }
+        let log = state.runs.get_mut(&run.run_id).ok_or(AppendError::NotFound)?;
+        log.bytes = log_bytes;
+        log.entries.extend(events.into_iter().map(|it| Arc::new(Entry::new(it))));
+        log.last.send_replace(run.last_sequence);
+        log.run = run;
+        Ok(())
+    }
+
+    async fn read(&self, run_id: RunId, after: u64, max_bytes: usize) -> Result<Slice, ReadError> {
+        let state = self.state();
+        let log = state.runs.get(&run_id).ok_or(ReadError::NotFound)?;
+        let first = usize::try_from(after).unwrap_or(usize::MAX).min(log.entries.len());
+        let mut bytes = 0;
+        let fits = |entry: &&Arc<Entry>| {
+            let before = bytes;
+            bytes += bytes_of(&entry.event);
+            before == 0 || bytes <= max_bytes
+        };
+        let entries = log.entries[first..].iter().take_while(fits).cloned().collect();
+        Ok(Slice { entries, last_sequence: log.run.last_sequence })
+    }
+
+    async fn follow(&self, run_id: RunId) -> Result<watch::Receiver<u64>, ReadError> {
+        self.state().runs.get(&run_id).map(|it| it.last.subscribe()).ok_or(ReadError::NotFound)
+    }
+
+    async fn run(&self, run_id: RunId) -> Result<Run, ReadError> {
+        self.state().runs.get(&run_id).map(|it| it.run.clone()).ok_or(ReadError::NotFound)
+    }
+
+    async fn list(&self, request: ListRuns) -> RunPage {
+        let state = self.state();
+        let ids = state.by_session.get(&request.session_id).into_iter().flatten().rev();
+        let older = ids.filter(|id| request.before.is_none_or(|before| **id < before));
+        let mut runs = older.filter_map(|id| Some(state.runs.get(id)?.run.clone()));
+        let page = runs.by_ref().take(request.limit).collect();
+        RunPage { runs: page, more: runs.next().is_some() }
+    }
+
+    async fn drop_ended_before(&self, instant: Timestamp) {
+        let mut state = self.state();
+        while state.ended.first().is_some_and(|(finished_at, _)| *finished_at < instant) {
+            state.drop_oldest_ended();
+        }
+    }
+}
+
+impl State {
+    /// Drops ended runs, oldest first, until `added` bytes fit below `total`.
+    fn make_room(&mut self, total: usize, added: usize) -> bool {
+        while self.bytes + added > total && self.drop_oldest_ended() {}
+        self.bytes + added <= total
+    }
+
+    fn drop_oldest_ended(&mut self) -> bool {
+        let Some((_, run_id)) = self.ended.pop_first() else { return false };
+        let Some(log) = self.runs.remove(&run_id) else { return true };
+        self.bytes -= log.bytes;
+        if let Some(ids) = self.by_session.get_mut(&log.run.session_id) {
+            ids.remove(&run_id);
+            if ids.is_empty() {
+                self.by_session.remove(&log.run.session_id);
+            }
+        }
+        true
+    }
+}
+
+/// What an event takes in memory, encoded forms included: they are made on demand and are about as large again each.
+fn bytes_of(event: &Event) -> usize {
+    let view = event.view.as_ref().map_or(0, view_bytes);
+    let kind = match &event.kind {
+        EventKind::Delta { text } => text.len(),
+        EventKind::Complete { output, .. } => value_bytes(output),
+        EventKind::ToolRequest { args, tool_name, .. } => tool_name.len() + value_bytes(args),
+        EventKind::ApprovalRequired { summary, tool_name, .. } => summary.len() + tool_name.len(),
+        EventKind::InputRequired { prompt, .. } => prompt.len(),
+        EventKind::Queued { reason, .. } => reason.len(),
+        EventKind::Node { error, worker_key, .. } => error.len() + 2 * worker_key.as_str().len(),
+        EventKind::Error(error) => error.message.len() + error.code.len(),
+        EventKind::Log | EventKind::Progress | EventKind::State { .. } | EventKind::Cancelled => 0,
+    };
+    let content = event.message.len() + view + kind;
+    size_of::<Entry>() + (1 + Entry::FORMATS) * content
+}
+
+fn view_bytes(view: &ClientView) -> usize {
+    let content = match &view.content {
+        None => 0,
+        Some(ViewContent::LlmResponse(text)) => text.len(),
+        Some(ViewContent::Graph(graph)) => {
+            let nodes = graph.nodes.iter();
+            let nodes = nodes.map(|it| {
+                96 + it.uid.len() + it.label.len() + it.description.len() + it.parent_uid.len()
+            });
+            let edges = graph.edges.iter().map(|it| 48 + it.from.len() + it.to.len());
+            nodes.sum::<usize>() + edges.sum::<usize>()
+        }
+    };
+    view.phase.len() + content
+}
+
+fn value_bytes(value: &Value) -> usize {
+    let inner = match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(value_bytes).sum(),
+        Value::Object(fields) => fields.iter().map(|(key, it)| key.len() + 24 + value_bytes(it)).sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+    };
+    size_of::<Value>() + inner
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::model::{Command, Draft, Outcome, RunMachine};
+
+    const ROOMY: MemoryLimits = MemoryLimits { per_run: 1 << 20, total: 1 << 20 };
+
+    async fn start(log: &MemoryRunLog, number: u128) -> Result<RunMachine, CreateError> {
+        let run_id = RunId::new(Uuid::from_u128(number));
+        let session_id = SessionId::new(Uuid::from_u128(1));
+        let (machine, first) = RunMachine::create(run_id, session_id, "w".into(), Timestamp::UNIX_EPOCH);
+        log.create(machine.run().clone(), vec![first]).await?;
+        Ok(machine)
+    }
+
+    async fn apply(log: &MemoryRunLog, machine: &mut RunMachine, command: Command) -> Result<(), AppendError> {
+        let mut next = machine.clone();
+        let events = next.apply(command, Timestamp::UNIX_EPOCH).unwrap();
+        log.append(next.run().clone(), machine.run().last_sequence, events).await?;
+        *machine = next;
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_reader_gets_what_comes_after_and_is_told_of_more() {
+        let log = MemoryRunLog::new(ROOMY);
+        let mut machine = start(&log, 1).await.unwrap();
+        let run_id = machine.run().run_id;
+        let mut follower = log.follow(run_id).await.unwrap();
+        apply(&log, &mut machine, Command::Emit(Draft::log("two"))).await.unwrap();
+        assert!(follower.has_changed().unwrap());
+        let slice = log.read(run_id, 1, 1).await.unwrap();
+        assert_eq!(slice.entries.len(), 1);
+        assert_eq!(slice.entries[0].event.message, "two");
+        assert_eq!(slice.last_sequence, 2);
+        assert!(log.read(run_id, 2, 1).await.unwrap().entries.is_empty());
+        assert!(follower.borrow_and_update().eq(&2));
+    }
+
+    #[tokio::test]
+    async fn a_writer_that_was_overtaken_is_refused() {
+        let log = MemoryRunLog::new(ROOMY);
+        let mut machine = start(&log, 1).await.unwrap();
+        let mut zombie = machine.clone();
+        apply(&log, &mut machine, Command::Emit(Draft::log("mine"))).await.unwrap();
+        let refused = apply(&log, &mut zombie, Command::Emit(Draft::log("late"))).await;
+        assert!(matches!(refused, Err(AppendError::Conflict { expected: 1, actual: 2 })));
+    }
+
+    #[tokio::test]
+    async fn a_full_run_takes_its_terminal_event_only() {
+        let log = MemoryRunLog::new(MemoryLimits { per_run: 4000, ..ROOMY });
+        let mut machine = start(&log, 1).await.unwrap();
+        let long = Command::Emit(Draft::log("x".repeat(5000)));
+        assert!(matches!(apply(&log, &mut machine, long).await, Err(AppendError::Full)));
+        apply(&log, &mut machine, Command::Finish(Outcome::Cancelled)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_full_log_drops_ended_runs_and_never_live_ones() {
+        let log = MemoryRunLog::new(MemoryLimits { total: 4000, ..ROOMY });
+        let mut machines = Vec::new();
+        let refused = loop {
+            match start(&log, machines.len() as u128 + 1).await {
+                Ok(machine) => machines.push(machine),
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(refused, CreateError::Full));
+        apply(&log, &mut machines[1], Command::Finish(Outcome::Cancelled)).await.unwrap();
+        start(&log, 1000).await.unwrap();
+        assert!(matches!(log.run(machines[1].run().run_id).await, Err(ReadError::NotFound)));
+        assert!(log.run(machines[0].run().run_id).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn pages_go_from_new_to_old() {
+        let log = MemoryRunLog::new(ROOMY);
+        for number in 1..=5 {
+            start(&log, number).await.unwrap();
+        }
+        let session_id = SessionId::new(Uuid::from_u128(1));
+        let page = log.list(ListRuns { session_id: session_id.clone(), before: None, limit: 3 }).await;
+        let ids: Vec<_> = page.runs.iter().map(|it| it.run_id.uuid().as_u128()).collect();
+        assert_eq!((ids, page.more), (vec![5, 4, 3], true));
+        let before = Some(page.runs[2].run_id);
+        let page = log.list(ListRuns { session_id, before, limit: 3 }).await;
+        let ids: Vec<_> = page.runs.iter().map(|it| it.run_id.uuid().as_u128()).collect();
+        assert_eq!((ids, page.more), (vec![2, 1], false));
+    }
+}
