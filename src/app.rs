@@ -10,7 +10,7 @@ use crate::{
     config::Config,
     gateway::Gateway,
     run::{Runs, sweep_ended},
-    runner::{Catalog, Contexts, Launcher, Services},
+    runner::{Catalog, CatalogError, CommandWorker, Contexts, Launcher, Services},
     runtime::{
         shutdown::{self, Shutdown},
         task::{self, TaskKind},
@@ -38,6 +38,9 @@ pub enum StartError {
         /// Why it cannot.
         source: io::Error,
     },
+    /// A configured worker has the key of another.
+    #[error("workers: {0}")]
+    Worker(#[from] CatalogError),
     /// Signals cannot be received.
     #[error("cannot receive signals: {0}")]
     Signals(io::Error),
@@ -67,7 +70,7 @@ pub async fn serve(config: Config) -> Result<Ended, StartError> {
     let store: Arc<dyn SessionStore> = Arc::new(MemorySessionStore::default());
     let sessions = Sessions::new(store);
     let runs = Runs::new(log.clone(), shutdown.clone());
-    let catalog = Catalog::builtin();
+    let catalog = catalog(&config)?;
     let contexts = Contexts::new(Services { catalog: Arc::new(catalog) });
     let launcher = Launcher::new(&config.runner, config.data.join("artifacts"), contexts, sessions.clone());
     let forget = launcher.clone();
@@ -106,6 +109,15 @@ pub async fn serve(config: Config) -> Result<Ended, StartError> {
     }
     tracing::info!("ended");
     Ok(ended)
+}
+
+/// The gateway's own workers and the configured ones.
+fn catalog(config: &Config) -> Result<Catalog, CatalogError> {
+    let mut catalog = Catalog::builtin();
+    for (key, settings) in &config.workers {
+        catalog.add(Arc::new(CommandWorker::new(key.clone(), settings.clone(), config.folder.clone())))?;
+    }
+    Ok(catalog)
 }
 
 /// The line that tells scripts where the gateway listens.

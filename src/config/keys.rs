@@ -71,5 +71,27 @@ pub const KEYS: &[Key] = &[
     key("runner.parallel", "number", "Workers of one run at work at a time"),
     key("runner.timeout", "duration", "After so long a worker has failed, unless it sets a time of its own"),
     key("runner.cancel_grace", "duration", "From the request to stop to the use of force"),
+    key(
+        "workers.*.command",
+        "list of texts",
+        "A program and its arguments: the worker is started by it, without a shell, in the folder of the configuration file",
+    ),
+    key("workers.*.description", "text", "One line for people"),
+    key(
+        "workers.*.requires",
+        "list of worker keys",
+        "Workers that run before it; their outputs arrive in `inputs`",
+    ),
+    key("workers.*.timeout", "duration", "After so long it has failed; without it `runner.timeout` counts"),
+    key(
+        "workers.*.weight",
+        "number",
+        "Its share of a run's progress, beside the shares of the other workers",
+    ),
+    key(
+        "workers.*.cache_version",
+        "text",
+        "When set, its output is used again while parameters, inputs and this text stay the same",
+    ),
     key("session.retention", "duration", "Sessions that nobody has used for so long are forgotten"),
 ];

@@ -3,13 +3,14 @@
 mod keys;
 mod load;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     api::{CorsSettings, ListenSettings},
-    runner::RunnerSettings,
+    model::WorkerKey,
+    runner::{CommandSettings, RunnerSettings},
     runtime::telemetry::LogSettings,
     storage::MemoryLimits,
 };
@@ -37,6 +38,11 @@ pub struct Config {
     pub runner: RunnerSettings,
     /// How sessions are kept.
     pub session: SessionSettings,
+    /// The user's own programs.
+    pub workers: BTreeMap<WorkerKey, CommandSettings>,
+    /// The folder of the configuration file: where the user's programs are started.
+    #[serde(skip)]
+    pub folder: PathBuf,
 }
 
 /// How runs are kept.
@@ -72,6 +78,8 @@ impl Default for Config {
             run: RunSettings::default(),
             runner: RunnerSettings::default(),
             session: SessionSettings::default(),
+            workers: BTreeMap::new(),
+            folder: PathBuf::from("."),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod builtin;
 mod cache;
+mod command;
 mod context;
 mod emitter;
 mod execute;
@@ -11,6 +12,7 @@ mod plan;
 mod resolver;
 mod worker;
 
+pub use command::{CommandSettings, CommandWorker};
 pub use context::{Contexts, RunContext, Services};
 pub use emitter::{Emitter, StopWork};
 pub use launcher::{Launcher, RunnerSettings};
