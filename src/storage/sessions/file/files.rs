@@ -5,11 +5,19 @@ use std::{
     fs::{self, File, TryLockError},
     io::{self, ErrorKind},
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
 
 use super::OpenError;
+
+/// How long files that are in use are waited for: a gateway that was killed while it started a process leaves them
+/// claimed until that has begun.
+const CLAIM_PATIENCE: Duration = Duration::from_millis(500);
+/// The pause between two looks at them.
+const CLAIM_PAUSE: Duration = Duration::from_millis(10);
 
 /// Where the parts of a store are. All stand in one directory.
 #[derive(Debug, Clone)]
@@ -24,6 +32,13 @@ pub(super) struct Files {
     /// The changes before those, from the rotation of the journal until the next snapshot stands.
     pub(super) old_journal: PathBuf,
     lock: PathBuf,
+}
+
+/// What keeps other gateways from the files.
+#[derive(Debug)]
+pub(super) struct Claim {
+    lock: File,
+    path: PathBuf,
 }
 
 impl Files {
@@ -44,26 +59,41 @@ impl Files {
 
     /// Makes the directory where it is missing, and claims the files for this process until the result is dropped.
     /// The system drops it too when the process ends in any way.
-    pub(super) fn claim(&self) -> Result<File, OpenError> {
+    pub(super) fn claim(&self) -> Result<Claim, OpenError> {
         let failed = |source| OpenError::Io { doing: "claim", path: self.lock.clone(), source };
         fs::create_dir_all(&self.dir).map_err(failed)?;
         let lock =
             File::options().create(true).truncate(false).write(true).open(&self.lock).map_err(failed)?;
-        match lock.try_lock() {
-            Ok(()) => Ok(lock),
-            Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: self.snapshot.clone() }),
-            Err(TryLockError::Error(error)) => Err(failed(error)),
+        let deadline = Instant::now() + CLAIM_PATIENCE;
+        loop {
+            match lock.try_lock() {
+                Ok(()) => return Ok(Claim { lock, path: self.lock.clone() }),
+                Err(TryLockError::Error(error)) => return Err(failed(error)),
+                Err(TryLockError::WouldBlock) if Instant::now() >= deadline => {
+                    return Err(OpenError::InUse { path: self.snapshot.clone() });
+                }
+                Err(TryLockError::WouldBlock) => thread::sleep(CLAIM_PAUSE),
+            }
         }
-    }
-
-    /// True while `lock` is the file that another process would have to claim.
-    pub(super) fn still_claimed_by(&self, lock: &File) -> bool {
-        is_at(lock, &self.lock)
     }
 
     /// Makes renames, new files and removals in the directory survive a loss of power.
     pub(super) fn sync_dir(&self) -> io::Result<()> {
         if cfg!(unix) { File::open(&self.dir)?.sync_all() } else { Ok(()) }
+    }
+}
+
+impl Claim {
+    /// True while the claim is on the file that another process would have to claim.
+    pub(super) fn stands(&self) -> bool {
+        is_at(&self.lock, &self.path)
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        // Closing the file would do, but for a process that is being started: it has the file too for a moment.
+        let _ = self.lock.unlock();
     }
 }
 

@@ -1,7 +1,6 @@
 //! The thread that writes behind: gathers changes, appends them to the journal, folds it when it has grown.
 
 use std::{
-    fs::File,
     io,
     sync::Arc,
     thread,
@@ -11,7 +10,7 @@ use std::{
 use super::{
     FileOptions,
     buffer::Buffer,
-    files::{Files, remove_if_there},
+    files::{Claim, Files, remove_if_there},
     fold::{Folding, fold},
     journal::Journal,
     load::Load,
@@ -51,7 +50,7 @@ pub(super) struct Writer {
     folds: Folds,
     trouble: Trouble,
     /// Last, because fields are dropped in their order: the files are nobody else's before all has ended.
-    claim: File,
+    claim: Claim,
 }
 
 /// When the journal is folded, and how far that is.
@@ -73,7 +72,7 @@ struct Folds {
 impl Writer {
     pub(super) fn new(
         files: Files,
-        claim: File,
+        claim: Claim,
         buffer: Arc<Buffer>,
         load: Load,
         options: &FileOptions,
@@ -166,7 +165,7 @@ impl Writer {
             // Whatever it has written is written again.
             let _ = folding.wait();
         }
-        if !self.files.still_claimed_by(&self.claim) {
+        if !self.claim.stands() {
             self.claim = self.files.claim().map_err(io::Error::other)?;
         }
         self.folds.snapshot_bytes = fold(&self.files, self.buffer.rows())?;
