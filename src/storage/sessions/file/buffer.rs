@@ -23,7 +23,7 @@ const CHANGES: usize = 4096;
 /// How long a change waits for the writer before it fails. Long enough for a busy disk, shorter than callers wait.
 const PUT_PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long a flush waits before it fails. Twice the longest pause between two tries to write.
+/// How long a flush waits before it fails. Several tries to write fit in.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The table and the buffer behind it. Held by callers and by the threads that write.

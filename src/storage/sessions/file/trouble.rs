@@ -2,17 +2,19 @@
 
 use std::{
     io,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
-/// The first pause between two tries, and the longest: a disk with room again is found soon, and a broken one is not
-/// kept busy.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// The first pause between two tries, and the longest: a broken disk is not kept busy, and one that works again is found
+/// before a change that waits for it gives up.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
 /// Whether a step works at present.
 #[derive(Debug)]
 pub(super) struct Trouble {
     step: &'static str,
+    path: PathBuf,
     now: Option<Failing>,
 }
 
@@ -24,9 +26,9 @@ struct Failing {
 }
 
 impl Trouble {
-    /// `step` says in the log what fails.
-    pub(super) fn none(step: &'static str) -> Self {
-        Self { step, now: None }
+    /// `step` and `path` say in the log what fails.
+    pub(super) fn none(step: &'static str, path: &Path) -> Self {
+        Self { step, path: path.to_owned(), now: None }
     }
 
     /// When to try again, if the step has failed.
@@ -41,11 +43,11 @@ impl Trouble {
 
     /// Takes up the result of a try, and gives what it gave.
     pub(super) fn note<T>(&mut self, result: io::Result<T>) -> Option<T> {
-        let step = self.step;
+        let (step, path) = (self.step, self.path.display());
         match (&result, &mut self.now) {
             (Ok(_), Some(failing)) => {
                 let seconds = failing.since.elapsed().as_secs_f64();
-                tracing::info!(step, seconds, "the session store works again");
+                tracing::info!(step, %path, seconds, "the session store works again");
                 self.now = None;
             }
             (Ok(_), None) => {}
@@ -54,7 +56,7 @@ impl Trouble {
                 failing.next_try = Instant::now() + failing.pause;
             }
             (Err(error), None) => {
-                tracing::error!(step, %error, "the session store fails; sessions are kept in memory and tried again");
+                tracing::error!(step, %path, %error, "the session store fails; sessions are kept in memory and tried again");
                 let since = Instant::now();
                 self.now = Some(Failing { since, pause: PAUSES.0, next_try: since + PAUSES.0 });
             }

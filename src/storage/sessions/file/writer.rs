@@ -86,8 +86,9 @@ impl Writer {
             rotated: load.rotated,
             wanted: load.wants_fold,
             unfolded_since: (load.journal.bytes() > 0).then(Instant::now),
-            trouble: Trouble::none("fold"),
+            trouble: Trouble::none("fold", &files.snapshot),
         };
+        let trouble = Trouble::none("write", &files.journal);
         Ok(Self {
             files,
             buffer,
@@ -98,7 +99,7 @@ impl Writer {
             flush: 0,
             lost: false,
             folds,
-            trouble: Trouble::none("write"),
+            trouble,
             claim,
         })
     }

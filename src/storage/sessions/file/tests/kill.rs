@@ -117,7 +117,7 @@ fn child() {
     runtime.block_on(async {
         let first: u64 = std::env::var(FIRST).unwrap().parse().unwrap();
         // As configured by default, and with as many folds as can be.
-        let options = if first % 2 == 0 { FileOptions::default() } else { ALWAYS_FOLDS };
+        let options = if first.is_multiple_of(2) { FileOptions::default() } else { ALWAYS_FOLDS };
         let store = open(Path::new(&dir), &options);
         let mut output = std::io::stdout().lock();
         for number in first.. {

@@ -196,8 +196,4 @@ async fn a_hundred_thousand_sessions_load() {
     let start = Instant::now();
     drop(store);
     println!("closed in {:?}", start.elapsed());
-    let start = Instant::now();
-    let store = open(dir.path(), &FileOptions::default());
-    println!("loaded again in {:?}", start.elapsed());
-    assert_eq!(store.get(&id("session_999")).await.unwrap().unwrap().session.purpose, "changed");
 }

@@ -1,9 +1,15 @@
 //! Disks that fail and come back.
 
-use std::{process::Command, time::Instant};
+use std::{fs::File, process::Command, sync::Arc, time::Instant};
 
 use super::*;
-use crate::storage::{PutError, StoreError, sessions::file::journal::Journal};
+use crate::storage::{
+    PutError, StoreError,
+    sessions::{
+        file::{buffer::Buffer, files::Files, journal::Journal, sync::Syncer},
+        table::Table,
+    },
+};
 
 /// Names the directory to the process whose files are limited.
 const FULL_DISK: &str = "RUNGATE_TEST_FULL_DISK_DIR";
@@ -122,7 +128,7 @@ async fn a_fold_that_fails_is_tried_again_and_stops_nothing() {
 
 #[test]
 fn a_change_of_state_is_told_once() {
-    let mut trouble = super::super::trouble::Trouble::none("write");
+    let mut trouble = super::super::trouble::Trouble::none("write", Path::new("journal"));
     let ((), log) = logged(|| {
         for _ in 0..3 {
             trouble.note(Err::<(), _>(std::io::Error::other("full")));
@@ -131,6 +137,29 @@ fn a_change_of_state_is_told_once() {
         trouble.note(Ok(()));
     });
     assert_eq!((log.matches("ERROR").count(), log.matches("works again").count()), (1, 1), "{log}");
+}
+
+/// The null device cannot be synced.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn nothing_counts_as_synced_after_a_sync_that_failed() {
+    let dir = tempfile::tempdir().unwrap();
+    let buffer = Arc::new(Buffer::new(Table::default()));
+    let syncer = Syncer::start(Files::beside(&snapshot(dir.path())), Arc::clone(&buffer)).unwrap();
+    let file = Arc::new(File::create(dir.path().join("file")).unwrap());
+    let flush = buffer.flush();
+    let ends = async {
+        syncer.sync(&Arc::new(File::open("/dev/null").unwrap()), 1);
+        syncer.wait_idle();
+        assert!(syncer.has_failed());
+        syncer.sync(&file, 1);
+        syncer.wait_idle();
+    };
+    let (early, ()) = tokio::join!(tokio::time::timeout(Duration::from_millis(50), flush), ends);
+    assert!(early.is_err(), "not before everything is written anew");
+    assert!(syncer.failure().is_some());
+    let (done, ()) = tokio::join!(buffer.flush(), async { syncer.sync(&file, 2) });
+    done.unwrap();
 }
 
 #[test]
