@@ -85,7 +85,11 @@ impl OpenAiCompatible {
             {
                 None => return Err(error),
                 Some(pause) => {
-                    tracing::warn!(error = chain(&error), ?pause, "the language model is asked again");
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        ?pause,
+                        "the language model is asked again"
+                    );
                     tokio::time::sleep(pause).await;
                     retry += 1;
                 }
@@ -259,15 +263,4 @@ fn is_loopback(url: &Url) -> bool {
         Some(Host::Ipv6(address)) => address.is_loopback(),
         None => false,
     }
-}
-
-/// An error and its causes, for the log.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }
