@@ -17,8 +17,8 @@ use rungate::runner::{
 };
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    process::{Child, Command},
+    io::{AsyncBufReadExt, BufReader, Lines},
+    process::{Child, ChildStderr, Command},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -38,7 +38,7 @@ const LOOPBACK_ONLY: &str = r#"data:text/javascript,
         const then = args.find((arg) => typeof arg === "function");
         return listen.call(this, { host: "127.0.0.1", port: 0 }, () => {
             console.error(`LISTENING ${this.address().port}`);
-            then?.call(this);
+            if (then) then.call(this);
         });
     };"#;
 
@@ -46,6 +46,8 @@ const LOOPBACK_ONLY: &str = r#"data:text/javascript,
 struct HttpServer {
     process: Child,
     url: String,
+    /// Kept open: Node ends when it cannot write there. The few lines of a test fit into the pipe.
+    _stderr: Lines<BufReader<ChildStderr>>,
 }
 
 /// Installs the package below `folder` (such as `target/tools`) unless it is there, and gives the server's script.
@@ -121,8 +123,7 @@ impl HttpServer {
             panic!("the server ended before it listened");
         });
         let port = port.await.expect("the server starts in time");
-        // What it writes later is dropped: the pipe is closed, which Node puts up with.
-        Self { process, url: format!("http://127.0.0.1:{port}/mcp") }
+        Self { process, url: format!("http://127.0.0.1:{port}/mcp"), _stderr: lines }
     }
 }
 
