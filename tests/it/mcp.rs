@@ -83,7 +83,7 @@ pub(crate) async fn check_stdio(server: &Path) {
     let mut listed = registry.tools().await;
     assert!(matches!(listed[0].tools, Err(McpError::Unavailable { .. })), "{listed:?}");
     check_tools(&listed.remove(1).tools.expect("the server works"));
-    check_calls(&registry).await;
+    Box::pin(check_calls(&registry)).await;
     registry.close().await;
     assert!(matches!(call(&registry, "echo", Value::Null).await, Err(McpError::Closed)));
 }
@@ -99,7 +99,7 @@ pub(crate) async fn check_streamable_http(server: &Path) {
     let registry =
         McpRegistry::new(BTreeMap::from([("everything".to_owned(), settings)])).expect("good settings");
     check_tools(&registry.tools().await.remove(0).tools.expect("the server works"));
-    check_calls(&registry).await;
+    Box::pin(check_calls(&registry)).await;
 
     server.process.kill().await.expect("it runs");
     let error = call(&registry, "echo", json!({"message": "?"})).await.expect_err("it is gone");

@@ -233,6 +233,13 @@ impl Connection {
                 McpError::Refused { server, code: error.code.0, said: cut(&error.message, SAID_BYTES) }
             }
             _ if self.too_long.load(Ordering::Relaxed) => McpError::TooLarge { server },
+            ServiceError::TransportSend(error) if http::is_too_large(error.error.as_ref()) => {
+                self.answered.store(true, Ordering::Relaxed);
+                McpError::TooLarge { server }
+            }
+            ServiceError::TransportSend(error) if http::is_unauthorized(error.error.as_ref()) => {
+                McpError::Unauthorized { server }
+            }
             error @ (ServiceError::TransportSend(_)
             | ServiceError::TransportClosed
             | ServiceError::Cancelled { .. }) => {

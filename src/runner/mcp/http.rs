@@ -2,7 +2,8 @@
 
 use reqwest::{Client, StatusCode, redirect};
 use rmcp::transport::{
-    StreamableHttpClientTransport, streamable_http_client::StreamableHttpClientTransportConfig,
+    StreamableHttpClientTransport,
+    streamable_http_client::{StreamableHttpClientTransportConfig, StreamableHttpError},
 };
 use url::{Host, Url};
 
@@ -33,6 +34,20 @@ pub(super) fn transport(
         config = config.auth_header(bearer.reveal());
     }
     Ok(StreamableHttpClientTransport::with_client(client.build()?, config))
+}
+
+/// True when the answer to a request was longer than is read.
+pub(super) fn is_too_large(error: &(dyn std::error::Error + 'static)) -> bool {
+    matches!(error.downcast_ref(), Some(StreamableHttpError::<reqwest::Error>::ResponseBodyTooLarge { .. }))
+}
+
+/// True when the server asks for other credentials than it was given.
+pub(super) fn is_unauthorized(error: &(dyn std::error::Error + 'static)) -> bool {
+    use StreamableHttpError::{AuthRequired, InsufficientScope};
+    matches!(
+        error.downcast_ref::<StreamableHttpError<reqwest::Error>>(),
+        Some(AuthRequired(_) | InsufficientScope(_))
+    )
 }
 
 /// Follows what keeps the request as it is and the token where it belongs: frameworks redirect `/mcp` to `/mcp/`.

@@ -6,6 +6,8 @@
 mod connection;
 mod error;
 mod http;
+#[cfg(test)]
+mod http_tests;
 mod process;
 mod server;
 mod settings;
