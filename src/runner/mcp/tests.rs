@@ -116,6 +116,19 @@ async fn many_first_calls_start_one_process() {
 }
 
 #[tokio::test]
+async fn tasks_share_a_registry() {
+    let setup = Arc::new(Setup::new("plain"));
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..2 {
+        let (one, other) = (setup.clone(), setup.clone());
+        tasks.spawn(async move { one.call("echo").await.is_ok() });
+        tasks.spawn(async move { other.registry.tools().await[0].tools.is_ok() });
+    }
+    assert_eq!(tasks.join_all().await, [true; 4]);
+    setup.registry.close().await;
+}
+
+#[tokio::test]
 async fn a_server_that_died_is_started_again() {
     let setup = Setup::new("plain");
     setup.call("echo").await.unwrap();
