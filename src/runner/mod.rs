@@ -7,6 +7,8 @@ mod context;
 mod emitter;
 mod execute;
 mod launcher;
+pub mod llm;
+pub mod mcp;
 mod node;
 mod plan;
 mod resolver;
