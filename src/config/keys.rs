@@ -93,5 +93,52 @@ pub const KEYS: &[Key] = &[
         "text",
         "When set, its output is used again while parameters, inputs and this text stay the same",
     ),
+    key(
+        "llm.base_url",
+        "URL",
+        "Where the API is: the address in front of `/chat/completions`, such as `http://127.0.0.1:11434/v1`",
+    ),
+    key(
+        "llm.api_key",
+        "text",
+        "The key, sent as a bearer token; empty: none is sent. Better set by `RUNGATE_LLM_API_KEY` than in the file",
+    ),
+    key(
+        "llm.model",
+        "text",
+        "The name of the model as the server knows it; empty: there is no language model",
+    ),
+    key("llm.connect_timeout", "duration", "How long a connection may take to be made"),
+    key(
+        "llm.idle_timeout",
+        "duration",
+        "How long the server may be silent before its answer and between two pieces of it",
+    ),
+    key("llm.total_timeout", "duration", "How long one call may take with all its retries"),
+    key(
+        "llm.max_retries",
+        "number",
+        "How often a call is tried again after a rate limit or a failure of server or connection",
+    ),
+    key("llm.max_output_bytes", "bytes", "The longest answer; a longer one fails the call"),
+    key(
+        "mcp.servers.*.command",
+        "list of texts",
+        "An MCP server that is a program: the program and its arguments",
+    ),
+    key("mcp.servers.*.env", "table of texts", "Variables of its environment"),
+    key("mcp.servers.*.cwd", "folder", "Where it is started"),
+    key("mcp.servers.*.url", "URL", "An MCP server that is reached over streamable HTTP"),
+    key("mcp.servers.*.bearer", "text", "Sent to it as a bearer token"),
+    key(
+        "mcp.servers.*.timeout",
+        "duration",
+        "How long a connection, a list of tools and a call may each take; default 1m",
+    ),
+    key(
+        "session.store",
+        "`file` or `memory`",
+        "Whether sessions outlive the process: `init_sessions.json` in the data folder, or memory",
+    ),
     key("session.retention", "duration", "Sessions that nobody has used for so long are forgotten"),
 ];

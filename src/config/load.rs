@@ -31,7 +31,7 @@ pub struct Sources {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The named file cannot be read.
-    #[error("cannot read {file}: {source}")]
+    #[error("cannot read {}", file.display())]
     Unreadable {
         /// The file.
         file: PathBuf,
@@ -39,7 +39,7 @@ pub enum ConfigError {
         source: io::Error,
     },
     /// The file is no TOML.
-    #[error("{file}: {source}")]
+    #[error("{}", file.display())]
     Malformed {
         /// The file.
         file: PathBuf,

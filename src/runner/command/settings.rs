@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::fmt::serde::unsigned_duration::friendly::compact::optional as duration;
 use serde::{Deserialize, Serialize};
 
 use crate::model::WorkerKey;
@@ -19,11 +20,7 @@ pub struct CommandSettings {
     #[serde(default)]
     pub requires: Vec<WorkerKey>,
     /// After this long it has failed. Without it the runner's default counts.
-    #[serde(
-        default,
-        with = "crate::runtime::duration_text::optional",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, with = "duration", skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
     /// Its share of a run's progress, beside the shares of the other workers.
     #[serde(default = "one")]
