@@ -1,5 +1,6 @@
 //! rungate: a self-hosted run gateway.
 #![allow(missing_docs)]
+pub mod api;
 pub mod model;
 pub mod runtime;
 pub mod storage;

@@ -1,0 +1,3 @@
+//! The protocols: each decodes, calls an operation and encodes.
+
+pub mod rpc;
