@@ -17,6 +17,8 @@ mod early_answer;
 mod mend;
 mod methods;
 mod protocol;
+#[cfg(test)]
+mod tests;
 mod trailers;
 
 use std::convert::Infallible;
@@ -26,7 +28,7 @@ use axum::body::Body;
 use connectrpc::ConnectRpcService;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use http::header::CONTENT_TYPE;
+use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{Request, Response};
 use prost_reflect::DescriptorPool;
 use tonic_web::{GrpcWebLayer, GrpcWebService};
@@ -93,9 +95,9 @@ impl Service<Request<Body>> for RpcStack {
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         match Protocol::of(&request) {
             Protocol::Grpc => self.grpc.call(request),
-            Protocol::GrpcWeb(content_type) => {
-                // Written anew, because tonic-web knows its content types only without parameters.
-                request.headers_mut().insert(CONTENT_TYPE, content_type);
+            Protocol::GrpcWeb(form) => {
+                request.headers_mut().insert(CONTENT_TYPE, form.content_type);
+                request.headers_mut().insert(ACCEPT, form.accept);
                 early_answer::serve(request, self.grpc_web.clone()).boxed()
             }
             Protocol::Refused(refusal) => {
