@@ -1,0 +1,6 @@
+//! Repositories: which may be named, how they are fetched, and what is read in them.
+
+pub mod address;
+mod addresses;
+pub mod mention;
+pub mod policy;
