@@ -71,8 +71,9 @@ fn checked(text: &str, start: usize, end: usize) -> Option<(usize, usize)> {
     let mut word = text.get(start..end)?;
     loop {
         let mut shorter = word.trim_end_matches(SENTENCE);
-        if !shorter.contains('[') {
-            shorter = shorter.trim_end_matches(']');
+        // A bracket that was not opened inside closes the sentence's.
+        while shorter.matches(']').count() > shorter.matches('[').count() && shorter.ends_with(']') {
+            shorter = &shorter[..shorter.len() - 1];
         }
         if shorter.len() == word.len() {
             break;

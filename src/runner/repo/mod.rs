@@ -2,5 +2,6 @@
 
 pub mod address;
 mod addresses;
+pub mod git;
 pub mod mention;
 pub mod policy;
