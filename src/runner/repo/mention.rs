@@ -105,7 +105,7 @@ fn opens(c: char) -> bool {
 }
 
 fn closes(c: char) -> bool {
-    matches!(c, '"' | '\'' | '`' | '>' | ')' | ']' | '”' | '’' | '»' | '*' | '_')
+    matches!(c, '"' | '\'' | '`' | '>' | ')' | ']' | '“' | '”' | '’' | '»' | '*' | '_')
 }
 
 fn char_at(text: &str, at: usize) -> char {

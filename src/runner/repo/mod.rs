@@ -2,6 +2,9 @@
 
 pub mod address;
 mod addresses;
+pub mod fingerprint;
 pub mod git;
 pub mod mention;
 pub mod policy;
+pub mod tree;
+pub mod walk;
