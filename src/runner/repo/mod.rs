@@ -6,5 +6,6 @@ pub mod fingerprint;
 pub mod git;
 pub mod mention;
 pub mod policy;
+pub mod scan;
 pub mod tree;
 pub mod walk;
