@@ -321,7 +321,8 @@ mod tests {
             let remote = remote(text);
             assert_eq!((remote.url().as_str(), remote.port()), (url, port), "{text}");
         }
-        for (text, path) in [("/srv/a b", "/srv/a b"), ("file:///srv/x%20y", "/srv/x y"), ("file://localhost/x", "/x")]
+        for (text, path) in
+            [("/srv/a b", "/srv/a b"), ("file:///srv/x%20y", "/srv/x y"), ("file://localhost/x", "/x")]
         {
             assert_eq!(RepoAddress::parse(text), Ok(RepoAddress::Local(path.into())), "{text}");
         }
@@ -363,7 +364,10 @@ mod tests {
     #[test]
     fn credentials_are_used_and_never_shown() {
         let remote = remote("https://ann:s3cr%40t@host/a");
-        assert_eq!(remote.authorization().unwrap(), format!("Basic {}", BASE64_STANDARD.encode("ann:s3cr@t")));
+        assert_eq!(
+            remote.authorization().unwrap(),
+            format!("Basic {}", BASE64_STANDARD.encode("ann:s3cr@t"))
+        );
         let shown = format!("{remote} {remote:?} {}", remote.url());
         assert!(!shown.contains("s3cr") && !shown.contains("ann"), "{shown}");
         assert!(remote.secrets().contains(&"s3cr@t".to_owned()));

@@ -116,7 +116,9 @@ mod tests {
         fs::write(&program, format!("#!/bin/sh\ntouch {}\ncat\n", ran.display())).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         let program = program.to_str().unwrap();
-        for key in ["core.fsmonitor", "filter.evil.clean", "filter.evil.process", "diff.external", "core.pager"] {
+        for key in
+            ["core.fsmonitor", "filter.evil.clean", "filter.evil.process", "diff.external", "core.pager"]
+        {
             repo.git(&["config", key, program]);
         }
         fs::copy(program, repo.path().join(".git/hooks/post-index-change")).unwrap();

@@ -6,7 +6,8 @@ use super::address::RepoAddress;
 const SEARCHED_CHARS: usize = 20_000;
 
 /// What ends an address in running text, besides white space: quotes and brackets around it.
-const AROUND: &[char] = &['"', '\'', '`', '<', '>', '(', ')', '“', '”', '„', '‘', '’', '«', '»', '，', '。', '、', '|'];
+const AROUND: &[char] =
+    &['"', '\'', '`', '<', '>', '(', ')', '“', '”', '„', '‘', '’', '«', '»', '，', '。', '、', '|'];
 
 /// What belongs to the sentence when it stands at the end of an address.
 const SENTENCE: &[char] = &['.', ',', ';', ':', '!', '?', '…', '*', '_', '}', '{'];
@@ -145,8 +146,19 @@ mod tests {
     #[test]
     fn other_texts_speak_of_no_repository() {
         for text in [
-            "", "hello", "tests and/or docs", "~/x", "me@host.example", "write to me@host.example: thanks", "1 / 2", "//",
-            "ftp://host/x", "https://", "a:b", "w/o", "it is 5:30",
+            "",
+            "hello",
+            "tests and/or docs",
+            "~/x",
+            "me@host.example",
+            "write to me@host.example: thanks",
+            "1 / 2",
+            "//",
+            "ftp://host/x",
+            "https://",
+            "a:b",
+            "w/o",
+            "it is 5:30",
         ] {
             assert_eq!(find_mention(text), None, "{text}");
         }

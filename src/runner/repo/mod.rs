@@ -5,6 +5,7 @@ mod addresses;
 pub mod fingerprint;
 pub mod git;
 pub mod mention;
+pub mod open;
 pub mod packages;
 pub mod policy;
 pub mod scan;

@@ -97,7 +97,8 @@ impl RepoPolicy {
         match address {
             RepoAddress::Local(path) => self.admit_local(&path).map(Admitted::Local),
             RepoAddress::Remote(address) => {
-                let pinned = if self.check_remote(&address)? { Vec::new() } else { resolve(&address).await? };
+                let pinned =
+                    if self.check_remote(&address)? { Vec::new() } else { resolve(&address).await? };
                 Ok(Admitted::Remote { address, pinned })
             }
         }
@@ -191,7 +192,8 @@ impl PolicyError {
 async fn resolve(address: &RemoteAddress) -> Result<Vec<IpAddr>, PolicyError> {
     let found = tokio::net::lookup_host((address.host(), address.port()));
     let found = tokio::time::timeout(RESOLVE_TIMEOUT, found).await.map_err(|_| PolicyError::UnknownHost)?;
-    let found: Vec<IpAddr> = found.map_err(|_| PolicyError::UnknownHost)?.map(|it: SocketAddr| it.ip()).collect();
+    let found: Vec<IpAddr> =
+        found.map_err(|_| PolicyError::UnknownHost)?.map(|it: SocketAddr| it.ip()).collect();
     if found.is_empty() {
         return Err(PolicyError::UnknownHost);
     }
@@ -241,9 +243,15 @@ mod tests {
             assert!(admit(&policy, &format!("{inside}/repo")).await.is_ok());
             assert!(admit(&policy, &format!("{inside}/repo/../repo")).await.is_ok());
             assert_eq!(admit(&policy, &format!("{inside}/none")).await, Err(PolicyError::NoFolder));
-            for path in
-                ["/link", "/../out", "/repo/../../out", "/../none", "/link/none", "side-not", "/repo/../../none"]
-            {
+            for path in [
+                "/link",
+                "/../out",
+                "/repo/../../out",
+                "/../none",
+                "/link/none",
+                "side-not",
+                "/repo/../../none",
+            ] {
                 let refused = admit(&policy, &format!("{inside}{path}")).await;
                 let hidden = matches!(refused, Err(PolicyError::OutsideRoots | PolicyError::NoFolder));
                 assert!(hidden, "{path} {refused:?}");
@@ -256,20 +264,34 @@ mod tests {
     #[tokio::test]
     async fn private_machines_are_closed() {
         let policy = RepoPolicy::new(None, None, true);
-        for host in
-            ["127.0.0.1", "10.0.0.1", "[::1]", "[::ffff:10.0.0.1]", "2130706433", "0177.1", "169.254.169.254", "localhost",
-             "a.localhost", "LOCALHOST.", "[fd00::1]", "0"]
-        {
+        for host in [
+            "127.0.0.1",
+            "10.0.0.1",
+            "[::1]",
+            "[::ffff:10.0.0.1]",
+            "2130706433",
+            "0177.1",
+            "169.254.169.254",
+            "localhost",
+            "a.localhost",
+            "LOCALHOST.",
+            "[fd00::1]",
+            "0",
+        ] {
             let refused = admit(&policy, &format!("https://{host}/a/b")).await;
             assert_eq!(refused, Err(PolicyError::PrivateHost), "{host}");
         }
         let pinned = admit(&policy, "https://8.8.8.8/a").await;
-        assert!(matches!(pinned, Ok(Admitted::Remote { pinned, .. }) if pinned == ["8.8.8.8".parse::<IpAddr>().unwrap()]));
+        assert!(
+            matches!(pinned, Ok(Admitted::Remote { pinned, .. }) if pinned == ["8.8.8.8".parse::<IpAddr>().unwrap()])
+        );
     }
 
     #[tokio::test]
     async fn a_name_that_stands_for_a_private_machine_is_closed() {
-        let RepoAddress::Remote(address) = RepoAddress::parse("https://localhost/a").unwrap() else { panic!() };
+        let RepoAddress::Remote(address) = RepoAddress::parse("https://localhost/a").unwrap() else {
+            panic!()
+        };
         assert_eq!(resolve(&address).await, Err(PolicyError::PrivateHost));
     }
 
@@ -283,17 +305,36 @@ mod tests {
 
     #[tokio::test]
     async fn a_listed_host_is_open_as_it_is_listed() {
-        let policy = hosts(&["10.0.0.1", "git.corp:8443", "ssh://code.corp", "git://127.0.0.1:9999", "http://[::1]:80"]);
+        let policy = hosts(&[
+            "10.0.0.1",
+            "git.corp:8443",
+            "ssh://code.corp",
+            "git://127.0.0.1:9999",
+            "http://[::1]:80",
+        ]);
         for address in [
-            "https://10.0.0.1/a", "https://git.corp:8443/a", "ssh://git@code.corp/a", "git@code.corp:a/b",
-            "git://127.0.0.1:9999/a", "http://[::1]/a",
+            "https://10.0.0.1/a",
+            "https://git.corp:8443/a",
+            "ssh://git@code.corp/a",
+            "git@code.corp:a/b",
+            "git://127.0.0.1:9999/a",
+            "http://[::1]/a",
         ] {
             let admitted = admit(&policy, address).await;
-            assert!(matches!(&admitted, Ok(Admitted::Remote { pinned, .. }) if pinned.is_empty()), "{address}: {admitted:?}");
+            assert!(
+                matches!(&admitted, Ok(Admitted::Remote { pinned, .. }) if pinned.is_empty()),
+                "{address}: {admitted:?}"
+            );
         }
         for address in [
-            "https://8.8.8.8/a", "http://10.0.0.1/a", "https://10.0.0.1:8443/a", "https://git.corp/a",
-            "https://code.corp/a", "ssh://git@code.corp:2222/a", "git://127.0.0.1/a", "https://x.git.corp:8443/a",
+            "https://8.8.8.8/a",
+            "http://10.0.0.1/a",
+            "https://10.0.0.1:8443/a",
+            "https://git.corp/a",
+            "https://code.corp/a",
+            "ssh://git@code.corp:2222/a",
+            "git://127.0.0.1/a",
+            "https://x.git.corp:8443/a",
         ] {
             assert_eq!(admit(&policy, address).await, Err(PolicyError::HostNotAllowed), "{address}");
         }

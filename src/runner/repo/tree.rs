@@ -119,7 +119,11 @@ pub(super) fn normalized(path: &str) -> Option<String> {
 
 /// The path `relative` of the folder `folder`, both within the repository.
 pub(super) fn joined(folder: &str, relative: &str) -> Option<String> {
-    if relative.starts_with('/') { None } else { normalized(&PathBuf::from(folder).join(relative).to_string_lossy()) }
+    if relative.starts_with('/') {
+        None
+    } else {
+        normalized(&PathBuf::from(folder).join(relative).to_string_lossy())
+    }
 }
 
 fn read_error(error: &io::Error) -> ReadError {
@@ -169,7 +173,9 @@ mod tests {
         symlink("/dev/zero", root.join("zero")).unwrap();
         symlink("loop", root.join("loop")).unwrap();
         let dir = RepoDir::open(&root).unwrap();
-        for path in ["../secret", "/etc/passwd", "relative", "absolute", "up/secret", "zero", "x/../../secret"] {
+        for path in
+            ["../secret", "/etc/passwd", "relative", "absolute", "up/secret", "zero", "x/../../secret"]
+        {
             let refused = dir.read_text(path, 10);
             assert!(matches!(refused, Err(ReadError::Outside | ReadError::NotFound)), "{path}: {refused:?}");
         }

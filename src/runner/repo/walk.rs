@@ -1,11 +1,6 @@
 //! Goes through a repository's files: folder by folder through handles, so that nothing leads out of it.
 
-use std::{
-    ffi::OsString,
-    path::Path,
-    sync::Arc,
-    vec,
-};
+use std::{ffi::OsString, path::Path, sync::Arc, vec};
 
 use cap_std::fs::{Dir, File, FileType, Metadata, MetadataExt};
 use ignore::{
@@ -107,7 +102,8 @@ impl Iterator for Walk {
                 continue;
             };
             let shown = name.to_string_lossy();
-            let path = if frame.path.is_empty() { shown.into_owned() } else { format!("{}/{shown}", frame.path) };
+            let path =
+                if frame.path.is_empty() { shown.into_owned() } else { format!("{}/{shown}", frame.path) };
             if frame.ignores.as_ref().is_some_and(|it| it.matches(&path, kind.is_dir())) {
                 continue;
             }

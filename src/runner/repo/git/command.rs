@@ -90,7 +90,9 @@ pub(super) fn clone(
     shallow: bool,
 ) -> Result<Command, CloneError> {
     let (transport, url) = match source {
-        CloneSource::Local(path) => ("file", Url::from_file_path(path).map_err(|()| CloneError::Failed)?.into()),
+        CloneSource::Local(path) => {
+            ("file", Url::from_file_path(path).map_err(|()| CloneError::Failed)?.into())
+        }
         CloneSource::Remote { address, .. } => (address.scheme().name(), address.url()),
     };
     let mut command = hardened(program);
@@ -102,7 +104,14 @@ pub(super) fn clone(
         }
         authorize(&mut command, address);
     }
-    command.args(["clone", "--progress", "--no-recurse-submodules", "--template=", "--single-branch", "--no-tags"]);
+    command.args([
+        "clone",
+        "--progress",
+        "--no-recurse-submodules",
+        "--template=",
+        "--single-branch",
+        "--no-tags",
+    ]);
     if shallow {
         command.arg("--depth=1");
     }

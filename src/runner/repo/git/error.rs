@@ -142,15 +142,33 @@ mod tests {
         let address = "https://host/ssl-certificate verification not found";
         for (said, error) in [
             ("fatal: unable to access 'ADDRESS/': Could not resolve host: x", CloneError::Unreachable),
-            ("fatal: unable to access 'ADDRESS/': The requested URL returned error: 403", CloneError::AuthenticationNeeded),
+            (
+                "fatal: unable to access 'ADDRESS/': The requested URL returned error: 403",
+                CloneError::AuthenticationNeeded,
+            ),
             ("fatal: repository 'ADDRESS/' not found", CloneError::NotFound),
             ("remote: certificate verification failed\nfatal: early EOF", CloneError::Failed),
             ("fatal: transport 'ext' not allowed", CloneError::TransportRefused),
-            ("fatal: could not read Username for 'https://host': terminal prompts disabled", CloneError::AuthenticationNeeded),
-            ("git@h: Permission denied (publickey).\nfatal: Could not read from remote repository.", CloneError::AuthenticationNeeded),
-            ("Host key verification failed.\nfatal: Could not read from remote repository.", CloneError::UnknownHostKey),
-            ("ssh: connect to host h port 22: Connection refused\nfatal: Could not read from remote repository.", CloneError::Unreachable),
-            ("fatal: unable to access 'ADDRESS/': server certificate verification failed. CAfile: none", CloneError::UntrustedHost),
+            (
+                "fatal: could not read Username for 'https://host': terminal prompts disabled",
+                CloneError::AuthenticationNeeded,
+            ),
+            (
+                "git@h: Permission denied (publickey).\nfatal: Could not read from remote repository.",
+                CloneError::AuthenticationNeeded,
+            ),
+            (
+                "Host key verification failed.\nfatal: Could not read from remote repository.",
+                CloneError::UnknownHostKey,
+            ),
+            (
+                "ssh: connect to host h port 22: Connection refused\nfatal: Could not read from remote repository.",
+                CloneError::Unreachable,
+            ),
+            (
+                "fatal: unable to access 'ADDRESS/': server certificate verification failed. CAfile: none",
+                CloneError::UntrustedHost,
+            ),
         ] {
             let tail = Tail::new(&said.replace("ADDRESS", address));
             assert_eq!(CloneError::from_tail(&tail, address), error, "{said}");

@@ -82,7 +82,9 @@ impl CloneProgress {
         };
         let percent = match (what, rest.split_once('%')) {
             // The server says 100% of counting, then 100% of compressing.
-            ("Compressing objects", Some((percent, _))) => 50 + percent.trim().parse::<u8>().ok()?.min(100) / 2,
+            ("Compressing objects", Some((percent, _))) => {
+                50 + percent.trim().parse::<u8>().ok()?.min(100) / 2
+            }
             ("Counting objects", Some((percent, _))) => percent.trim().parse::<u8>().ok()?.min(100) / 2,
             (_, Some((percent, _))) => percent.trim().parse::<u8>().ok()?.min(100),
             (_, None) => 0,
@@ -163,7 +165,8 @@ fn without_userinfo(text: &str) -> String {
     while let Some(at) = rest.find("://") {
         let (before, after) = rest.split_at(at + 3);
         out.push_str(before);
-        let authority = after.find(|c: char| c.is_whitespace() || matches!(c, '/' | '\'' | '"')).unwrap_or(after.len());
+        let authority =
+            after.find(|c: char| c.is_whitespace() || matches!(c, '/' | '\'' | '"')).unwrap_or(after.len());
         rest = match after[..authority].rfind('@') {
             Some(sign) => {
                 out.push_str("***");
@@ -188,11 +191,17 @@ mod tests {
                     Receiving objects:  42% (42/100)\rReceiving objects:  41% (41/100)\rReceiving objects: 100% (100/100), 1 KiB\n\
                     Resolving deltas:   7% (7/100)\rfatal: the end";
         let (seen, mut tail) = (Mutex::new(Vec::new()), Tail::default());
-        let progress = |step: CloneProgress| seen.lock().unwrap().push((step.phase, step.percent, step.overall()));
+        let progress =
+            |step: CloneProgress| seen.lock().unwrap().push((step.phase, step.percent, step.overall()));
         follow(said.as_bytes(), &progress, &mut tail).await;
         use ClonePhase::*;
-        let expected =
-            [(Preparing, 25, 2), (Preparing, 50, 5), (Receiving, 42, 37), (Receiving, 100, 75), (Resolving, 7, 75)];
+        let expected = [
+            (Preparing, 25, 2),
+            (Preparing, 50, 5),
+            (Receiving, 42, 37),
+            (Receiving, 100, 75),
+            (Resolving, 7, 75),
+        ];
         assert_eq!(*seen.lock().unwrap(), expected);
         assert_eq!(tail.text(), "Cloning into 'x'...\nfatal: the end");
     }

@@ -56,7 +56,14 @@ impl TestRepo {
 
     pub(crate) fn git(&self, arguments: &[&str]) -> String {
         let output = Command::new("git")
-            .args(["-c", "user.name=test", "-c", "user.email=test@example.org", "-c", "core.hooksPath=/dev/null"])
+            .args([
+                "-c",
+                "user.name=test",
+                "-c",
+                "user.email=test@example.org",
+                "-c",
+                "core.hooksPath=/dev/null",
+            ])
             .args(["-c", "protocol.file.allow=always"])
             .args(arguments)
             .current_dir(self.path())

@@ -120,7 +120,10 @@ async fn failures_are_told_apart_and_leave_nothing() {
     assert_eq!(clone(&remote(&daemon.url("other")), &into).await, Err(CloneError::NotFound));
     let port = daemon.port();
     drop(daemon);
-    assert_eq!(clone(&remote(&format!("git://127.0.0.1:{port}/repo")), &into).await, Err(CloneError::Unreachable));
+    assert_eq!(
+        clone(&remote(&format!("git://127.0.0.1:{port}/repo")), &into).await,
+        Err(CloneError::Unreachable)
+    );
     let missing = Git::new("/nowhere/git");
     let (limits, cancel) = (CloneLimits::default(), CancellationToken::new());
     let result = missing.clone_into(&remote("https://host/a"), &into, limits, &cancel, &|_| {}).await;
@@ -150,7 +153,11 @@ async fn a_clone_that_grows_too_large_is_ended_and_removed() {
     let folder = tempfile::tempdir().unwrap();
     let into = folder.path().join("x");
     let pid = folder.path().join("pid");
-    let text = format!("mkdir {0}; head -c 3000000 /dev/zero > {0}/pack; echo $$ > {1}; sleep 60", into.display(), pid.display());
+    let text = format!(
+        "mkdir {0}; head -c 3000000 /dev/zero > {0}/pack; echo $$ > {1}; sleep 60",
+        into.display(),
+        pid.display()
+    );
     let git = program(folder.path(), &text);
     let limits = CloneLimits { bytes: 1_000_000, ..CloneLimits::default() };
     let source = remote("git://127.0.0.1/a");

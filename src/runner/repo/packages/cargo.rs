@@ -51,7 +51,8 @@ impl Reader for Cargo {
             let message = "neither a package nor a workspace";
             return if is_root { Ok(()) } else { Err(Malformed { line: None, message }) };
         };
-        let name = text(package, &["name"]).ok_or(Malformed { line: None, message: "the package has no name" })?;
+        let name =
+            text(package, &["name"]).ok_or(Malformed { line: None, message: "the package has no name" })?;
         let mut draft = CargoDraft {
             draft: Draft {
                 ecosystem: Ecosystem::Cargo,
@@ -120,11 +121,14 @@ impl CargoDraft {
 }
 
 fn workspace(toml: &Table, folder: &str) -> Workspace {
-    let entries = |path: &[&str]| table(toml, path).into_iter().flatten().map(|(k, v)| (k.clone(), v.clone()));
+    let entries =
+        |path: &[&str]| table(toml, path).into_iter().flatten().map(|(k, v)| (k.clone(), v.clone()));
     let dependencies = entries(&["workspace", "dependencies"]);
     let sources = table(toml, &["patch"]).into_iter().flatten().filter_map(|(_, it)| it.as_table());
     Workspace {
-        dependencies: dependencies.map(|(name, value)| (name.clone(), dependency(&name, &value, folder))).collect(),
+        dependencies: dependencies
+            .map(|(name, value)| (name.clone(), dependency(&name, &value, folder)))
+            .collect(),
         patches: sources.flatten().map(|(name, value)| dependency(name, value, folder)).collect(),
         version: text(toml, &["workspace", "package", "version"]).map(str::to_owned),
     }

@@ -91,7 +91,11 @@ impl Collector {
     fn take(&mut self, file: &WalkedFile) {
         let Some(reader) = reader(file.name()) else { return };
         // What others have put there is not the repository's own.
-        if file.path.split('/').any(|it| matches!(it, "node_modules" | "vendor" | "third_party" | "site-packages")) {
+        if file
+            .path
+            .split('/')
+            .any(|it| matches!(it, "node_modules" | "vendor" | "third_party" | "site-packages"))
+        {
             return;
         }
         if self.bytes >= MAX_ALL_BYTES {

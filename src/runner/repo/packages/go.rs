@@ -17,7 +17,9 @@ pub(super) struct Go {
 impl Reader for Go {
     fn read(&mut self, manifest: &Manifest<'_>) -> Result<(), Malformed> {
         let (directives, folder) = (directives(manifest.text)?, manifest.folder());
-        let named = |wanted: &'static str| directives.iter().filter(move |it| it.0 == wanted).map(|it| it.1.as_slice());
+        let named = |wanted: &'static str| {
+            directives.iter().filter(move |it| it.0 == wanted).map(|it| it.1.as_slice())
+        };
         let replaced: HashMap<String, Place> =
             named("replace").filter_map(|words| replacement(words, folder)).collect();
         if manifest.name() == "go.work" {
@@ -47,7 +49,9 @@ impl Reader for Go {
         let Self { mut drafts, workspaces } = *self;
         for draft in &mut drafts {
             let folder = draft.folder.clone();
-            let Some(replaced) = super::cargo::ancestors(&folder).find_map(|it| workspaces.get(it)) else { continue };
+            let Some(replaced) = super::cargo::ancestors(&folder).find_map(|it| workspaces.get(it)) else {
+                continue;
+            };
             for need in &mut draft.needs {
                 if let Some(place) = replaced.get(&need.name) {
                     need.place = place.clone();
@@ -72,7 +76,8 @@ fn directives(text: &str) -> Result<Vec<(String, Vec<String>)>, Malformed> {
     let mut block: Option<(String, u32)> = None;
     for (number, line) in (1..).zip(text.lines()) {
         let (code, comment) = line.split_once("//").unwrap_or((line, ""));
-        let mut words: Vec<String> = code.split_whitespace().map(|it| it.trim_matches(['"', '`']).to_owned()).collect();
+        let mut words: Vec<String> =
+            code.split_whitespace().map(|it| it.trim_matches(['"', '`']).to_owned()).collect();
         if words.is_empty() {
             continue;
         }
@@ -84,9 +89,15 @@ fn directives(text: &str) -> Result<Vec<(String, Vec<String>)>, Malformed> {
             Some((name, _)) => found.push((name.clone(), words)),
             None if words.get(1).is_some_and(|it| it == "(") => block = Some((words.swap_remove(0), number)),
             // `require(` without a space.
-            None if words[0].ends_with('(') => block = Some((words[0].trim_end_matches('(').to_owned(), number)),
-            None if words[0].chars().all(|it| it.is_ascii_alphabetic()) => found.push((words.remove(0), words)),
-            None => return Err(Malformed { line: Some(number), message: "this is no directive of a Go module" }),
+            None if words[0].ends_with('(') => {
+                block = Some((words[0].trim_end_matches('(').to_owned(), number))
+            }
+            None if words[0].chars().all(|it| it.is_ascii_alphabetic()) => {
+                found.push((words.remove(0), words))
+            }
+            None => {
+                return Err(Malformed { line: Some(number), message: "this is no directive of a Go module" });
+            }
         }
     }
     match block {

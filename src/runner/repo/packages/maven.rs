@@ -47,8 +47,10 @@ impl Reader for Maven {
         for part in std::iter::once(root).chain(profiles) {
             collect(part, &mut needs);
         }
-        let parent = child(root, "parent").map(|it| ["groupId", "artifactId", "version"].map(|name| text(it, name).unwrap_or_default()));
-        let properties = child(root, "properties").into_iter().flat_map(|it| it.children()).filter(Node::is_element);
+        let parent = child(root, "parent")
+            .map(|it| ["groupId", "artifactId", "version"].map(|name| text(it, name).unwrap_or_default()));
+        let properties =
+            child(root, "properties").into_iter().flat_map(|it| it.children()).filter(Node::is_element);
         self.projects.push(Project {
             folder: manifest.folder().to_owned(),
             manifest: manifest.path.to_owned(),
@@ -86,7 +88,8 @@ impl Project {
             place: Place::Anywhere,
             kind: DependencyKind::Parent,
         });
-        let version = self.version.as_ref().or(self.parent.as_ref().map(|it| &it[2])).filter(|it| !it.is_empty());
+        let version =
+            self.version.as_ref().or(self.parent.as_ref().map(|it| &it[2])).filter(|it| !it.is_empty());
         Draft {
             ecosystem: Ecosystem::Maven,
             name,
@@ -137,7 +140,10 @@ impl Project {
 
 /// The dependencies and plugins of a project or profile. What is only managed is not needed.
 fn collect(part: Node<'_, '_>, needs: &mut Vec<([String; 2], DependencyKind)>) {
-    let list = |node: Option<Node<'_, '_>>, kind: Option<DependencyKind>, default_group: &str, needs: &mut Vec<_>| {
+    let list = |node: Option<Node<'_, '_>>,
+                kind: Option<DependencyKind>,
+                default_group: &str,
+                needs: &mut Vec<_>| {
         for item in node.into_iter().flat_map(|it| it.children()).filter(Node::is_element) {
             let Some(artifact) = text(item, "artifactId") else { continue };
             let group = text(item, "groupId").unwrap_or_else(|| default_group.to_owned());

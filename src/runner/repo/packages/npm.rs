@@ -73,6 +73,7 @@ fn place(name: &str, wanted: &str, folder: &str) -> (String, Place) {
     if let Some((real, _)) = alias.and_then(|it| it.rsplit_once('@')).filter(|(real, _)| !real.is_empty()) {
         return (real.to_owned(), Place::Anywhere);
     }
-    let remote = wanted.contains("://") || ["git", "github:", "gitlab:", "bitbucket:"].iter().any(|it| wanted.starts_with(it));
+    let remote = wanted.contains("://")
+        || ["git", "github:", "gitlab:", "bitbucket:"].iter().any(|it| wanted.starts_with(it));
     (name.to_owned(), if remote { Place::Outside } else { Place::Anywhere })
 }

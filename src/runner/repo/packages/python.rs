@@ -32,7 +32,8 @@ impl Reader for Python {
         let toml = if manifest.name() == "pyproject.toml" { Some(toml(manifest.text)?) } else { None };
         let folder = self.folders.entry(path.to_owned()).or_default();
         // Manifests come in the order of their names; the first that describes the package is its manifest.
-        if folder.manifest.is_empty() || (folder.name.is_none() && !manifest.name().contains("requirements")) {
+        if folder.manifest.is_empty() || (folder.name.is_none() && !manifest.name().contains("requirements"))
+        {
             folder.manifest = manifest.path.to_owned();
         }
         match (manifest.name(), toml) {
@@ -73,7 +74,9 @@ impl Folder {
     fn pyproject(&mut self, toml: &Table, folder: &str) {
         let project = |name| text(toml, &["project", name]).or_else(|| text(toml, &["tool", "poetry", name]));
         self.describe(project("name"), project("version"));
-        let lists = |path: &[&str]| -> Vec<Value> { table(toml, path).into_iter().flatten().map(|it| it.1.clone()).collect() };
+        let lists = |path: &[&str]| -> Vec<Value> {
+            table(toml, path).into_iter().flatten().map(|it| it.1.clone()).collect()
+        };
         let normal = table(toml, &["project"]).and_then(|it| it.get("dependencies")).cloned();
         let build = table(toml, &["build-system"]).and_then(|it| it.get("requires")).cloned();
         let groups = [
@@ -87,9 +90,17 @@ impl Folder {
             self.needs.extend(texts.filter_map(|it| requirement(it, kind, folder)));
         }
         self.poetry(table(toml, &["tool", "poetry", "dependencies"]), DependencyKind::Normal, folder);
-        self.poetry(table(toml, &["tool", "poetry", "dev-dependencies"]), DependencyKind::Development, folder);
+        self.poetry(
+            table(toml, &["tool", "poetry", "dev-dependencies"]),
+            DependencyKind::Development,
+            folder,
+        );
         for (_, group) in table(toml, &["tool", "poetry", "group"]).into_iter().flatten() {
-            self.poetry(group.get("dependencies").and_then(Value::as_table), DependencyKind::Development, folder);
+            self.poetry(
+                group.get("dependencies").and_then(Value::as_table),
+                DependencyKind::Development,
+                folder,
+            );
         }
         for (name, source) in table(toml, &["tool", "uv", "sources"]).into_iter().flatten() {
             let place = match source.get("path").and_then(Value::as_str) {
@@ -157,12 +168,20 @@ impl Folder {
                 (apart && !rest.starts_with('=')).then(|| rest.trim_start())
             })
         };
-        let quoted = |it: &str| strings(it).next().filter(|found| it.get(1..).is_some_and(|it| it.starts_with(found.as_str())));
-        self.describe(argument("name").and_then(quoted).as_deref(), argument("version").and_then(quoted).as_deref());
-        let lists = [("install_requires", DependencyKind::Normal), ("tests_require", DependencyKind::Development)];
+        let quoted = |it: &str| {
+            strings(it).next().filter(|found| it.get(1..).is_some_and(|it| it.starts_with(found.as_str())))
+        };
+        self.describe(
+            argument("name").and_then(quoted).as_deref(),
+            argument("version").and_then(quoted).as_deref(),
+        );
+        let lists =
+            [("install_requires", DependencyKind::Normal), ("tests_require", DependencyKind::Development)];
         for (name, kind) in lists {
             let list = argument(name).and_then(|it| it.strip_prefix('['));
-            let list = list.and_then(|it| it.split_once("]\n").or_else(|| it.split_once("],")).or_else(|| it.split_once(']')));
+            let list = list.and_then(|it| {
+                it.split_once("]\n").or_else(|| it.split_once("],")).or_else(|| it.split_once(']'))
+            });
             let texts = list.into_iter().flat_map(|(list, _)| strings(list));
             self.needs.extend(texts.filter_map(|it| requirement(&it, kind, folder)));
         }
@@ -204,15 +223,18 @@ fn requirement(text: &str, kind: DependencyKind, folder: &str) -> Option<Need> {
     if text.contains("://") && !text.contains('@') {
         return Some(Need { name: text.to_owned(), place: Place::Outside, kind });
     }
-    let name: String = text.chars().take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')).collect();
+    let name: String =
+        text.chars().take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')).collect();
     let rest = text[name.len()..].trim_start();
-    let rest = rest.strip_prefix('[').and_then(|it| it.split_once(']')).map_or(rest, |(_, rest)| rest.trim_start());
+    let rest =
+        rest.strip_prefix('[').and_then(|it| it.split_once(']')).map_or(rest, |(_, rest)| rest.trim_start());
     let place = match rest.strip_prefix('@') {
         Some(url) => path(url.trim()).map_or(Place::Outside, |it| Place::at(folder, &it)),
         None => Place::Anywhere,
     };
     // The name must begin and end as names do; otherwise this is an option or a template.
-    let is_name = name.starts_with(|c: char| c.is_ascii_alphanumeric()) && !rest.starts_with(['{', '$', '/', ':', '+']);
+    let is_name =
+        name.starts_with(|c: char| c.is_ascii_alphanumeric()) && !rest.starts_with(['{', '$', '/', ':', '+']);
     is_name.then(|| Need { name: normalized(&name), place, kind })
 }
 

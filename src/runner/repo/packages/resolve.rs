@@ -107,7 +107,10 @@ fn package(draft: &Draft, uid: String, external: usize) -> Package {
     }
 }
 
-fn named_cycles(packages: &[Package], edges: &BTreeMap<(usize, usize), BTreeSet<DependencyKind>>) -> Vec<Cycle> {
+fn named_cycles(
+    packages: &[Package],
+    edges: &BTreeMap<(usize, usize), BTreeSet<DependencyKind>>,
+) -> Vec<Cycle> {
     let lists = |counts: &dyn Fn(&BTreeSet<DependencyKind>) -> bool| {
         let mut lists = vec![Vec::new(); packages.len()];
         edges.iter().filter(|(_, kinds)| counts(kinds)).for_each(|((from, to), _)| lists[*from].push(*to));

@@ -46,7 +46,10 @@ fn cargo_packages_depend_by_path_under_any_name() {
              [target.'cfg(unix)'.dependencies]\nnix = \"1\"\nother = { path = \"../other\", package = \"other-real\" }\n\
              [build-dependencies]\ncore = { path = \"../core\" }\noutside = { path = \"../../elsewhere\" }",
         ),
-        ("core/Cargo.toml", "[package]\nname = \"core\"\nversion = \"1.0.0\"\n[dev-dependencies]\napp = { path = \"../app\" }"),
+        (
+            "core/Cargo.toml",
+            "[package]\nname = \"core\"\nversion = \"1.0.0\"\n[dev-dependencies]\napp = { path = \"../app\" }",
+        ),
         ("util/Cargo.toml", "[package]\nname = \"util-long\""),
         ("other/Cargo.toml", "[package]\nname = \"other-real\"\n[dependencies]\nserde = \"1\""),
         ("patched/Cargo.toml", "[package]\nname = \"patched\""),
@@ -73,10 +76,19 @@ fn cargo_packages_depend_by_path_under_any_name() {
 #[test]
 fn npm_packages_find_one_another_by_name() {
     let graph = graph(&[
-        ("package.json", r#"{"private": true, "workspaces": ["packages/*"], "devDependencies": {"@x/a": "*", "jest": "1"}}"#),
-        ("packages/a/package.json", r#"{"name": "@x/a", "version": "1.0.0", "dependencies": {"@x/b": "workspace:*", "react": "18"}}"#),
+        (
+            "package.json",
+            r#"{"private": true, "workspaces": ["packages/*"], "devDependencies": {"@x/a": "*", "jest": "1"}}"#,
+        ),
+        (
+            "packages/a/package.json",
+            r#"{"name": "@x/a", "version": "1.0.0", "dependencies": {"@x/b": "workspace:*", "react": "18"}}"#,
+        ),
         ("packages/b/package.json", r#"{"name": "@x/b", "peerDependencies": {"@x/c": "^1"}}"#),
-        ("packages/c/package.json", r#"{"name": "@x/c", "dependencies": {"alias": "npm:@x/a@1", "local": "file:../d", "@x/b": "github:x/b"}}"#),
+        (
+            "packages/c/package.json",
+            r#"{"name": "@x/c", "dependencies": {"alias": "npm:@x/a@1", "local": "file:../d", "@x/b": "github:x/b"}}"#,
+        ),
         ("packages/d/package.json", r#"{"name": "d"}"#),
         ("packages/esm/package.json", r#"{"type": "module"}"#),
         ("node_modules/x/package.json", r#"{"name": "x"}"#),
@@ -84,7 +96,13 @@ fn npm_packages_find_one_another_by_name() {
     assert_eq!(uids(&graph), ["npm:@x/a", "npm:@x/b", "npm:@x/c", "npm:d", "npm:root"]);
     assert_eq!(
         edges(&graph),
-        [("npm:@x/a", "npm:@x/b"), ("npm:@x/b", "npm:@x/c"), ("npm:@x/c", "npm:@x/a"), ("npm:@x/c", "npm:d"), ("npm:root", "npm:@x/a")]
+        [
+            ("npm:@x/a", "npm:@x/b"),
+            ("npm:@x/b", "npm:@x/c"),
+            ("npm:@x/c", "npm:@x/a"),
+            ("npm:@x/c", "npm:d"),
+            ("npm:root", "npm:@x/a")
+        ]
     );
     assert_eq!(graph.cycles.len(), 1);
     assert_eq!((graph.cycles[0].packages.len(), graph.cycles[0].development), (3, false));
@@ -131,11 +149,23 @@ fn python_packages_are_compared_by_their_normalised_names() {
             "[tool.poetry]\nname = \"my-two\"\n[tool.poetry.dependencies]\npython = \"^3\"\nthing = { path = \"../three\" }\n\
              [tool.poetry.group.dev.dependencies]\npytest = \"*\"",
         ),
-        ("three/setup.cfg", "[metadata]\nname = my_three\n[options]\ninstall_requires =\n    my-four\n    numpy\npackages = find:\n"),
-        ("four/setup.py", "from setuptools import setup\nsetup(\n  name='my-four', version=\"2\",\n  install_requires=[\n 'my-five[x]>1',\n ],\n)\n"),
-        ("five/pyproject.toml", "[project]\nname = \"my-five\"\n[tool.uv.sources]\nodd = { path = \"../service\" }"),
+        (
+            "three/setup.cfg",
+            "[metadata]\nname = my_three\n[options]\ninstall_requires =\n    my-four\n    numpy\npackages = find:\n",
+        ),
+        (
+            "four/setup.py",
+            "from setuptools import setup\nsetup(\n  name='my-four', version=\"2\",\n  install_requires=[\n 'my-five[x]>1',\n ],\n)\n",
+        ),
+        (
+            "five/pyproject.toml",
+            "[project]\nname = \"my-five\"\n[tool.uv.sources]\nodd = { path = \"../service\" }",
+        ),
         ("five/setup.cfg", "[options]\ninstall_requires = odd"),
-        ("service/requirements.txt", "# comment\n-r base.txt\n-e ../one\n./../two ; x\nflask==1 # why\ngit+https://h/x\n"),
+        (
+            "service/requirements.txt",
+            "# comment\n-r base.txt\n-e ../one\n./../two ; x\nflask==1 # why\ngit+https://h/x\n",
+        ),
         ("tools/pyproject.toml", "[tool.black]\nline-length = 1"),
     ]);
     assert_eq!(graph.problems, []);
@@ -205,13 +235,16 @@ fn malformed_manifests_are_told_with_their_lines_and_harm_nobody() {
     ]);
     assert_eq!(uids(&graph), ["cargo:good"]);
     let lines: Vec<_> = graph.problems.iter().map(|it| (it.path.as_str(), it.line)).collect();
-    assert_eq!(lines[..5], [
-        ("a/Cargo.toml", Some(3)),
-        ("b/package.json", Some(3)),
-        ("c/go.mod", Some(2)),
-        ("d/pyproject.toml", Some(1)),
-        ("e/pom.xml", Some(3)),
-    ]);
+    assert_eq!(
+        lines[..5],
+        [
+            ("a/Cargo.toml", Some(3)),
+            ("b/package.json", Some(3)),
+            ("c/go.mod", Some(2)),
+            ("d/pyproject.toml", Some(1)),
+            ("e/pom.xml", Some(3)),
+        ]
+    );
     assert_eq!(graph.problems.len(), 11, "{:?}", graph.problems);
 }
 
@@ -233,7 +266,8 @@ fn the_picture_is_stable_and_bounded() {
     for at in 0..1000 {
         let path = folder.path().join(format!("p{at}"));
         fs::create_dir(&path).unwrap();
-        let text = format!("[package]\nname = \"p{at}\"\n[dependencies]\nnext = {{ path = \"../p{}\" }}", at + 1);
+        let text =
+            format!("[package]\nname = \"p{at}\"\n[dependencies]\nnext = {{ path = \"../p{}\" }}", at + 1);
         fs::write(path.join("Cargo.toml"), text).unwrap();
     }
     fs::write(folder.path().join("go.mod"), "module m").unwrap();

@@ -26,20 +26,30 @@ impl PackageGraph {
             let nodes = ecosystems.iter().map(|it| GraphNode::new(&group_uid(*it), it.name(), ""));
             graph.nodes.extend(nodes);
         }
-        let circles: HashMap<&str, usize> =
-            self.cycles.iter().enumerate().flat_map(|(at, it)| it.packages.iter().map(move |uid| (uid.as_str(), at + 1))).collect();
+        let circles: HashMap<&str, usize> = self
+            .cycles
+            .iter()
+            .enumerate()
+            .flat_map(|(at, it)| it.packages.iter().map(move |uid| (uid.as_str(), at + 1)))
+            .collect();
         for package in &drawn {
-            let circle = circles.get(package.uid.as_str()).map(|it| format!("\nin cycle {it}")).unwrap_or_default();
-            let mut node = GraphNode::new(&package.uid, &package.name, &format!("{}{circle}", package.description()));
+            let circle =
+                circles.get(package.uid.as_str()).map(|it| format!("\nin cycle {it}")).unwrap_or_default();
+            let mut node =
+                GraphNode::new(&package.uid, &package.name, &format!("{}{circle}", package.description()));
             if grouped {
                 node.parent_uid = group_uid(package.ecosystem);
             }
             graph.nodes.push(node);
         }
         let uids: HashSet<&str> = drawn.iter().map(|it| it.uid.as_str()).collect();
-        let edges = self.dependencies.iter().filter(|it| uids.contains(it.from.as_str()) && uids.contains(it.to.as_str()));
+        let edges = self
+            .dependencies
+            .iter()
+            .filter(|it| uids.contains(it.from.as_str()) && uids.contains(it.to.as_str()));
         // What is needed to run is drawn before what is needed to test.
-        let (tests, others): (Vec<_>, Vec<_>) = edges.partition(|it| it.kinds == [DependencyKind::Development]);
+        let (tests, others): (Vec<_>, Vec<_>) =
+            edges.partition(|it| it.kinds == [DependencyKind::Development]);
         let edges = others.into_iter().chain(tests).take(DRAWN_EDGES);
         graph.edges.extend(edges.map(|it| GraphEdge::new(&it.from, &it.to)));
         ClientView::graph("package_graph", graph)
@@ -53,7 +63,9 @@ impl PackageGraph {
             *ends.entry(&dependency.to).or_default() += 1;
         }
         let mut order: Vec<usize> = (0..self.packages.len()).collect();
-        order.sort_by_key(|it| std::cmp::Reverse(ends.get(self.packages[*it].uid.as_str()).copied().unwrap_or(0)));
+        order.sort_by_key(|it| {
+            std::cmp::Reverse(ends.get(self.packages[*it].uid.as_str()).copied().unwrap_or(0))
+        });
         order.truncate(DRAWN_PACKAGES);
         order.sort_unstable();
         order.into_iter().map(|it| &self.packages[it]).collect()

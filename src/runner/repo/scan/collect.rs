@@ -9,7 +9,8 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Folder, Language, LargeFile, License, Manifest, Scan, ScanError, ScanProgress, Truncation, landmarks, languages, readme,
+    Folder, Language, LargeFile, License, Manifest, Scan, ScanError, ScanProgress, Truncation, landmarks,
+    languages, readme,
 };
 use crate::runner::repo::{
     tree::{RepoDir, lossy, read_bounded},
@@ -157,7 +158,8 @@ impl Collector {
             self.keep(Truncation::Manifests, shown, |it| &mut it.manifests, manifest);
         }
         if let Some(kind) = landmarks::entry_by_path(path) {
-            let entry = super::EntryPoint { path: path.to_owned(), kind: kind.to_owned(), target: String::new() };
+            let entry =
+                super::EntryPoint { path: path.to_owned(), kind: kind.to_owned(), target: String::new() };
             self.keep(Truncation::EntryPoints, shown, |it| &mut it.entry_points, entry);
         }
         if landmarks::names_entry_points(name) {
@@ -176,7 +178,8 @@ impl Collector {
             self.keep(Truncation::Landmarks, shown, |it| &mut it.ci, path.to_owned());
         }
         if at_top && landmarks::is_license(name) {
-            let license = self.document(file).as_deref().and_then(landmarks::license_name).unwrap_or_default();
+            let license =
+                self.document(file).as_deref().and_then(landmarks::license_name).unwrap_or_default();
             let license = License { path: path.to_owned(), name: license.to_owned() };
             self.keep(Truncation::Landmarks, shown, |it| &mut it.licenses, license);
         }
@@ -187,7 +190,13 @@ impl Collector {
         }
     }
 
-    fn keep<T>(&mut self, bound: Truncation, most: usize, list: impl FnOnce(&mut Scan) -> &mut Vec<T>, item: T) {
+    fn keep<T>(
+        &mut self,
+        bound: Truncation,
+        most: usize,
+        list: impl FnOnce(&mut Scan) -> &mut Vec<T>,
+        item: T,
+    ) {
         let list = list(&mut self.scan);
         if list.len() < most {
             list.push(item);
@@ -250,7 +259,8 @@ impl Collector {
         scan.languages = languages
             .map(|(name, it)| Language { name: name.to_owned(), code: languages::is_code(name), ..it })
             .collect();
-        scan.languages.sort_by(|a, b| (!a.code, Reverse(a.bytes), &a.name).cmp(&(!b.code, Reverse(b.bytes), &b.name)));
+        scan.languages
+            .sort_by(|a, b| (!a.code, Reverse(a.bytes), &a.name).cmp(&(!b.code, Reverse(b.bytes), &b.name)));
         scan.folders = self.folders.into_iter().map(|(name, it)| it.named(name)).collect();
         scan.folders.sort_by(|a, b| (Reverse(a.bytes), &a.name).cmp(&(Reverse(b.bytes), &b.name)));
         let mut truncated = self.truncated;
@@ -306,10 +316,16 @@ mod tests {
         assert_eq!(scan.files, 12);
         let rust = &scan.languages[0];
         assert_eq!((rust.name.as_str(), rust.code, rust.files, rust.lines), ("Rust", true, 3, 5));
-        assert_eq!(scan.readme.as_ref().map(|it| (&*it.title, &*it.summary)), Some(("Thing", "It does things.")));
+        assert_eq!(
+            scan.readme.as_ref().map(|it| (&*it.title, &*it.summary)),
+            Some(("Thing", "It does things."))
+        );
         assert_eq!(scan.licenses, [License { path: "LICENSE".into(), name: "MIT".into() }]);
         assert_eq!(scan.manifests, [Manifest { path: "Cargo.toml".into(), kind: "cargo".into() }]);
-        assert_eq!(scan.entry_points.iter().map(|it| &*it.path).collect::<Vec<_>>(), ["Cargo.toml", "src/main.rs"]);
+        assert_eq!(
+            scan.entry_points.iter().map(|it| &*it.path).collect::<Vec<_>>(),
+            ["Cargo.toml", "src/main.rs"]
+        );
         assert_eq!((scan.test_files, scan.doc_files), (1, 1));
         assert_eq!(scan.ci, [".github/workflows/ci.yml"]);
         let src = scan.folders.iter().find(|it| it.name == "src").unwrap();
@@ -330,10 +346,14 @@ mod tests {
             ]);
             repo.write(&[(&format!(".ci/{folder}"), "")]);
         }
-        let small = Bounds { files: 15, file_bytes: 4, all_bytes: 8, document_bytes: 10, shown: 2, largest: 2 };
+        let small =
+            Bounds { files: 15, file_bytes: 4, all_bytes: 8, document_bytes: 10, shown: 2, largest: 2 };
         let scan = scanned(&repo.path(), small);
         assert_eq!(scan.files, 15);
-        assert_eq!((scan.manifests.len(), scan.entry_points.len(), scan.folders.len(), scan.largest.len()), (2, 2, 2, 2));
+        assert_eq!(
+            (scan.manifests.len(), scan.entry_points.len(), scan.folders.len(), scan.largest.len()),
+            (2, 2, 2, 2)
+        );
         use Truncation::*;
         for bound in [Files, LinesOfLongFiles, Lines, Folders, Manifests, Landmarks] {
             assert!(scan.truncated.contains(&bound), "{bound:?} in {:?}", scan.truncated);

@@ -23,7 +23,9 @@ pub(super) fn manifest_kind(name: &str) -> Option<&'static str> {
         "lerna.json" => "lerna",
         "deno.json" | "deno.jsonc" => "deno",
         "go.mod" | "go.work" => "go",
-        "pyproject.toml" | "setup.py" | "setup.cfg" | "requirements.txt" | "Pipfile" | "environment.yml" => "python",
+        "pyproject.toml" | "setup.py" | "setup.cfg" | "requirements.txt" | "Pipfile" | "environment.yml" => {
+            "python"
+        }
         "pom.xml" => "maven",
         "build.gradle" | "build.gradle.kts" | "settings.gradle" | "settings.gradle.kts" => "gradle",
         "build.sbt" => "sbt",
@@ -68,12 +70,19 @@ pub(super) fn entry_by_path(path: &str) -> Option<&'static str> {
     let name = names.next()?;
     let folders: Vec<&str> = names.collect();
     let parent = folders.first().copied().unwrap_or_default();
-    if folders.iter().any(|it| matches!(*it, "examples" | "testdata" | "fixtures" | "vendor" | "node_modules")) {
+    if folders
+        .iter()
+        .any(|it| matches!(*it, "examples" | "testdata" | "fixtures" | "vendor" | "node_modules"))
+    {
         return None;
     }
     match name {
-        "main.rs" if parent == "src" || parent == "bin" || folders.get(1) == Some(&"bin") => Some("rust binary"),
-        _ if name.ends_with(".rs") && parent == "bin" && folders.get(1) == Some(&"src") => Some("rust binary"),
+        "main.rs" if parent == "src" || parent == "bin" || folders.get(1) == Some(&"bin") => {
+            Some("rust binary")
+        }
+        _ if name.ends_with(".rs") && parent == "bin" && folders.get(1) == Some(&"src") => {
+            Some("rust binary")
+        }
         "main.go" => Some("go command"),
         "__main__.py" => Some("python module"),
         "manage.py" | "wsgi.py" | "asgi.py" | "app.py" if folders.len() <= 2 => Some("python application"),
@@ -98,7 +107,11 @@ pub(super) fn entries_in(path: &str, name: &str, text: &str) -> Vec<EntryPoint> 
         "Cargo.toml" => cargo_entries(text),
         _ => docker_entries(text),
     };
-    let entry = |(kind, target): (&str, String)| EntryPoint { path: path.into(), kind: kind.into(), target: short(&target) };
+    let entry = |(kind, target): (&str, String)| EntryPoint {
+        path: path.into(),
+        kind: kind.into(),
+        target: short(&target),
+    };
     found.into_iter().map(entry).collect()
 }
 
@@ -111,7 +124,9 @@ pub(super) fn license_name(text: &str) -> Option<&'static str> {
         () if has("gnu lesser general public license") => "LGPL",
         () if has("gnu general public license version 3") => "GPL-3.0",
         () if has("gnu general public license version 2") => "GPL-2.0",
-        () if has("mozilla public license version 2.0") || has("mozilla public license, version 2.0") => "MPL-2.0",
+        () if has("mozilla public license version 2.0") || has("mozilla public license, version 2.0") => {
+            "MPL-2.0"
+        }
         () if has("apache license") => "Apache-2.0",
         () if has("eclipse public license") => "EPL",
         () if has("business source license") => "BUSL-1.1",
@@ -137,7 +152,8 @@ pub(super) fn is_license(name: &str) -> bool {
 /// True for a file that holds tests, by the habits of its language.
 pub(super) fn is_test(path: &str) -> bool {
     let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
-    let in_folder = folders.split('/').any(|it| matches!(it, "tests" | "test" | "__tests__" | "spec" | "specs" | "e2e"));
+    let in_folder =
+        folders.split('/').any(|it| matches!(it, "tests" | "test" | "__tests__" | "spec" | "specs" | "e2e"));
     let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
     in_folder
         || ["_test", "_spec", ".test", ".spec", "Test", "Tests", "IT"].iter().any(|it| stem.ends_with(it))
@@ -151,14 +167,23 @@ pub(super) fn is_doc(path: &str) -> bool {
 
 /// True for the configuration of a service that builds and tests.
 pub(super) fn is_ci(path: &str) -> bool {
-    let workflow = path.strip_prefix(".github/workflows/").or_else(|| path.strip_prefix(".forgejo/workflows/"));
+    let workflow =
+        path.strip_prefix(".github/workflows/").or_else(|| path.strip_prefix(".forgejo/workflows/"));
     workflow.is_some_and(|it| it.ends_with(".yml") || it.ends_with(".yaml"))
         || path.starts_with(".buildkite/")
         || path.starts_with(".ci/")
         || matches!(
             path,
-            ".gitlab-ci.yml" | ".circleci/config.yml" | "Jenkinsfile" | "azure-pipelines.yml" | ".travis.yml"
-                | ".drone.yml" | ".woodpecker.yml" | "appveyor.yml" | ".cirrus.yml" | "bitbucket-pipelines.yml"
+            ".gitlab-ci.yml"
+                | ".circleci/config.yml"
+                | "Jenkinsfile"
+                | "azure-pipelines.yml"
+                | ".travis.yml"
+                | ".drone.yml"
+                | ".woodpecker.yml"
+                | "appveyor.yml"
+                | ".cirrus.yml"
+                | "bitbucket-pipelines.yml"
         )
 }
 
@@ -178,9 +203,12 @@ fn npm_entries(text: &str) -> Vec<(&'static str, String)> {
 fn python_entries(text: &str) -> Vec<(&'static str, String)> {
     let Ok(manifest) = text.parse::<toml::Table>() else { return Vec::new() };
     let at = |path: &[&str]| path.iter().try_fold(&manifest, |table, name| table.get(*name)?.as_table());
-    let tables = [at(&["project", "scripts"]), at(&["project", "gui-scripts"]), at(&["tool", "poetry", "scripts"])];
+    let tables =
+        [at(&["project", "scripts"]), at(&["project", "gui-scripts"]), at(&["tool", "poetry", "scripts"])];
     let scripts = tables.into_iter().flatten().flatten();
-    scripts.map(|(name, target)| ("python script", format!("{name} = {}", target.as_str().unwrap_or_default()))).collect()
+    scripts
+        .map(|(name, target)| ("python script", format!("{name} = {}", target.as_str().unwrap_or_default())))
+        .collect()
 }
 
 fn cargo_entries(text: &str) -> Vec<(&'static str, String)> {
@@ -192,11 +220,21 @@ fn cargo_entries(text: &str) -> Vec<(&'static str, String)> {
 
 fn docker_entries(text: &str) -> Vec<(&'static str, String)> {
     let last = |word: &str| {
-        let lines = text.lines().map(str::trim).filter(|it| it.get(..word.len()).is_some_and(|it| it.eq_ignore_ascii_case(word)));
-        lines.filter_map(|it| it.get(word.len()..)).rfind(|it| it.starts_with([' ', '\t', '['])).map(|it| it.trim().to_owned())
+        let lines = text
+            .lines()
+            .map(str::trim)
+            .filter(|it| it.get(..word.len()).is_some_and(|it| it.eq_ignore_ascii_case(word)));
+        lines
+            .filter_map(|it| it.get(word.len()..))
+            .rfind(|it| it.starts_with([' ', '\t', '[']))
+            .map(|it| it.trim().to_owned())
     };
     // Of several stages only the last one counts, and ENTRYPOINT more than CMD.
-    last("ENTRYPOINT").map(|it| ("docker entrypoint", it)).or(last("CMD").map(|it| ("docker command", it))).into_iter().collect()
+    last("ENTRYPOINT")
+        .map(|it| ("docker entrypoint", it))
+        .or(last("CMD").map(|it| ("docker command", it)))
+        .into_iter()
+        .collect()
 }
 
 fn short(text: &str) -> String {
@@ -220,11 +258,16 @@ mod tests {
         ] {
             assert_eq!(entry_by_path(path), kind, "{path}");
         }
-        let targets = |name: &str, text: &str| entries_in(name, name, text).into_iter().map(|it| it.target).collect::<Vec<_>>();
+        let targets = |name: &str, text: &str| {
+            entries_in(name, name, text).into_iter().map(|it| it.target).collect::<Vec<_>>()
+        };
         assert_eq!(targets("package.json", r#"{"main":"m.js","bin":{"b":"b.js"}}"#), ["b", "m.js"]);
         assert_eq!(targets("pyproject.toml", "[project.scripts]\nrun = \"a:b\""), ["run = a:b"]);
         assert_eq!(targets("Cargo.toml", "[[bin]]\nname = \"x\"\n[[bin]]\npath = \"y\""), ["x"]);
-        assert_eq!(targets("Dockerfile", "FROM a\nENTRYPOINT [\"a\"]\nFROM b\nentrypoint b c\nCMD d"), ["b c"]);
+        assert_eq!(
+            targets("Dockerfile", "FROM a\nENTRYPOINT [\"a\"]\nFROM b\nentrypoint b c\nCMD d"),
+            ["b c"]
+        );
         for name in ["package.json", "pyproject.toml", "Cargo.toml", "Dockerfile"] {
             assert!(targets(name, "{[broken").is_empty());
         }
@@ -233,7 +276,9 @@ mod tests {
     #[test]
     fn landmarks_are_known_by_their_names() {
         assert!(is_license("LICENSE-MIT") && is_license("copying") && !is_license("licenses.rs"));
-        assert!(is_test("a/tests/b.rs") && is_test("x_test.go") && is_test("test_x.py") && is_test("a.spec.ts"));
+        assert!(
+            is_test("a/tests/b.rs") && is_test("x_test.go") && is_test("test_x.py") && is_test("a.spec.ts")
+        );
         assert!(!is_test("src/attestation.rs") && !is_test("contest/a.py"));
         assert!(is_ci(".github/workflows/a.yml") && is_ci(".gitlab-ci.yml") && !is_ci("src/ci.yml"));
         assert!(is_doc("docs/a") && !is_doc("docs") && !is_doc("src/docs/a"));

@@ -15,13 +15,16 @@ fn by_name(name: &str) -> Option<&'static str> {
         "CMakeLists.txt" => "CMake",
         "Rakefile" | "Gemfile" | "Guardfile" | "Vagrantfile" | "Podfile" | "Fastfile" => "Ruby",
         "Jenkinsfile" => "Groovy",
-        "BUILD" | "WORKSPACE" | "BUILD.bazel" | "WORKSPACE.bazel" | "MODULE.bazel" | "SConstruct" | "Tiltfile" => "Starlark",
+        "BUILD" | "WORKSPACE" | "BUILD.bazel" | "WORKSPACE.bazel" | "MODULE.bazel" | "SConstruct"
+        | "Tiltfile" => "Starlark",
         "Justfile" | "justfile" => "Just",
         "Cargo.lock" | "Pipfile" | "poetry.lock" | "uv.lock" => "TOML",
         "go.mod" | "go.sum" | "go.work" => "Go module",
         "meson.build" | "meson_options.txt" => "Meson",
         ".bashrc" | ".profile" | ".bash_profile" | ".zshrc" | "configure" | "gradlew" => "Shell",
-        _ if name == "Dockerfile" || name.starts_with("Dockerfile.") || name == "Containerfile" => "Dockerfile",
+        _ if name == "Dockerfile" || name.starts_with("Dockerfile.") || name == "Containerfile" => {
+            "Dockerfile"
+        }
         _ => return None,
     })
 }
@@ -119,8 +122,21 @@ fn by_extension(extension: &str) -> Option<&'static str> {
 pub(super) fn is_code(language: &str) -> bool {
     !matches!(
         language,
-        "Markdown" | "reStructuredText" | "AsciiDoc" | "TeX" | "Text" | "JSON" | "YAML" | "TOML" | "XML" | "INI" | "CSV"
-            | "SVG" | "Diff" | "Go module" | "Jupyter Notebook"
+        "Markdown"
+            | "reStructuredText"
+            | "AsciiDoc"
+            | "TeX"
+            | "Text"
+            | "JSON"
+            | "YAML"
+            | "TOML"
+            | "XML"
+            | "INI"
+            | "CSV"
+            | "SVG"
+            | "Diff"
+            | "Go module"
+            | "Jupyter Notebook"
     )
 }
 

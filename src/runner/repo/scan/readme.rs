@@ -39,7 +39,8 @@ pub(super) fn read(path: &str, text: &str) -> Readme {
             if paragraph.is_empty() { continue } else { break }
         }
         let next = lines.get(at + 1).copied().unwrap_or_default();
-        let heading = !fenced && (is_heading(raw) || (is_underline(next) && !plain(raw).is_empty() && paragraph.is_empty()));
+        let heading = !fenced
+            && (is_heading(raw) || (is_underline(next) && !plain(raw).is_empty() && paragraph.is_empty()));
         let words = plain(raw);
         match () {
             () if fenced || is_underline(raw) || is_directive(raw) => {}
@@ -105,9 +106,10 @@ fn plain(line: &str) -> String {
     let line = line.strip_prefix("- ").or_else(|| line.strip_prefix("* ")).unwrap_or(line);
     let text = without_tags(&without_links(line));
     let text = text.replace("**", "").replace("__", "").replace('`', "");
-    let text = [("&amp;", "&"), ("&lt;", "<"), ("&gt;", ">"), ("&nbsp;", " "), ("&quot;", "\""), ("&mdash;", "—")]
-        .iter()
-        .fold(text, |text, (entity, character)| text.replace(entity, character));
+    let text =
+        [("&amp;", "&"), ("&lt;", "<"), ("&gt;", ">"), ("&nbsp;", " "), ("&quot;", "\""), ("&mdash;", "—")]
+            .iter()
+            .fold(text, |text, (entity, character)| text.replace(entity, character));
     let words: Vec<&str> = text.split_whitespace().map(emphasized).filter(|it| !it.is_empty()).collect();
     let text = words.join(" ");
     // What is left of a row of badges or of a rule is no text.
@@ -116,7 +118,8 @@ fn plain(line: &str) -> String {
 
 /// `*word*` and `_word_` are the word.
 fn emphasized(word: &str) -> &str {
-    let inner = |mark| word.strip_prefix(mark).and_then(|it: &str| it.strip_suffix(mark)).filter(|it| !it.is_empty());
+    let inner =
+        |mark| word.strip_prefix(mark).and_then(|it: &str| it.strip_suffix(mark)).filter(|it| !it.is_empty());
     inner('*').or_else(|| inner('_')).unwrap_or(word)
 }
 
@@ -191,13 +194,21 @@ mod tests {
     #[test]
     fn title_and_first_paragraph_are_found() {
         for (text, title, summary) in [
-            ("# Name\n\nIt does **things**, see [docs](https://x).\nAnd more.\n\nSecond.", "Name", "It does things, see docs. And more."),
+            (
+                "# Name\n\nIt does **things**, see [docs](https://x).\nAnd more.\n\nSecond.",
+                "Name",
+                "It does things, see docs. And more.",
+            ),
             (
                 "[![Build](https://b.svg)](https://ci) ![x](y)\n\n# `name`\n\n[![Crates][c]][d]\n[c]: https://x\n\nA _small_ tool.",
                 "name",
                 "A small tool.",
             ),
-            ("<h1 align=\"center\">\n  Name\n</h1>\n<p align=\"center\">\n<img src=\"x\">\n</p>\n\nText here.", "Name", "Text here."),
+            (
+                "<h1 align=\"center\">\n  Name\n</h1>\n<p align=\"center\">\n<img src=\"x\">\n</p>\n\nText here.",
+                "Name",
+                "Text here.",
+            ),
             ("<h1>Name</h1>\n<!-- note\n-->\nText &amp; more", "Name", "Text & more"),
             ("Name\n====\n\n.. image:: x.png\n\nText.\n\nOther", "Name", "Text."),
             ("---\nlayout: x\n---\n# Name\n> A quote.\n", "Name", "A quote."),

@@ -16,8 +16,13 @@ impl Scan {
     /// The picture, for a repository that is called `name`.
     pub fn view(&self, name: &str) -> ClientView {
         let mut graph = Graph::default();
-        graph.nodes.push(GraphNode::new(ROOT, if name.is_empty() { ROOT } else { name }, &self.description()));
-        let languages: Vec<&Language> = self.languages.iter().filter(|it| it.code).take(DRAWN_LANGUAGES).collect();
+        graph.nodes.push(GraphNode::new(
+            ROOT,
+            if name.is_empty() { ROOT } else { name },
+            &self.description(),
+        ));
+        let languages: Vec<&Language> =
+            self.languages.iter().filter(|it| it.code).take(DRAWN_LANGUAGES).collect();
         let mut written_in = BTreeSet::new();
         for folder in self.folders.iter().filter(|it| !it.name.is_empty()).take(DRAWN_FOLDERS) {
             let uid = format!("folder:{}", folder.name);
@@ -89,8 +94,13 @@ mod tests {
 
     #[test]
     fn the_picture_is_connected_and_its_uids_are_stable() {
-        let language = |name: &str, code| Language { name: name.into(), code, bytes: 3, ..Language::default() };
-        let folder = |name: &str, language: &str| Folder { name: name.into(), language: language.into(), ..Folder::default() };
+        let language =
+            |name: &str, code| Language { name: name.into(), code, bytes: 3, ..Language::default() };
+        let folder = |name: &str, language: &str| Folder {
+            name: name.into(),
+            language: language.into(),
+            ..Folder::default()
+        };
         let scan = Scan {
             languages: vec![language("C", true), language("C++", true), language("Markdown", false)],
             folders: vec![folder("src", "C"), folder("docs", ""), folder("", "C++")],
@@ -102,7 +112,9 @@ mod tests {
         let Some(ViewContent::Graph(graph)) = &view.content else { panic!("a graph") };
         let uids: BTreeSet<&str> = graph.nodes.iter().map(|it| it.uid.as_str()).collect();
         assert_eq!((uids.len(), graph.nodes.len(), graph.edges.len()), (5, 5, 4));
-        assert!(graph.edges.iter().all(|it| uids.contains(it.from.as_str()) && uids.contains(it.to.as_str())));
+        assert!(
+            graph.edges.iter().all(|it| uids.contains(it.from.as_str()) && uids.contains(it.to.as_str()))
+        );
         let mut again = scan.view("thing");
         UidGenerator::default().rewrite(&mut again);
         assert_eq!(view, again);
