@@ -14,6 +14,11 @@ use crate::{
         Catalog, CatalogError, CommandWorker, Contexts, Launcher, Services,
         llm::{LanguageModel, LlmSettingsError, OpenAiCompatible},
         mcp::{McpRegistry, McpSettingsError},
+        repo::{
+            git::CloneLimits,
+            open::{RepoLimits, Repositories},
+            policy::{HostRuleError, RepoPolicy},
+        },
     },
     runtime::{
         shutdown::{self, Shutdown},
@@ -47,6 +52,9 @@ pub enum StartError {
     /// The sessions cannot be read.
     #[error(transparent)]
     Sessions(#[from] OpenError),
+    /// A rule for hosts cannot be read.
+    #[error("repos.hosts: {0}")]
+    Hosts(#[from] HostRuleError),
     /// The language model cannot be used as it is configured.
     #[error(transparent)]
     Model(#[from] LlmSettingsError),
@@ -87,8 +95,13 @@ pub async fn serve(config: Config) -> Result<Ended, StartError> {
     let runs = Runs::new(log.clone(), shutdown.clone());
     let catalog = catalog(&config)?;
     let tools = Arc::new(McpRegistry::new(config.mcp.servers.clone())?);
-    let services =
-        Services { catalog: Arc::new(catalog), model: language_model(&config)?, tools: tools.clone() };
+    let repositories = Arc::new(repositories(&config, listener.address())?);
+    let services = Services {
+        catalog: Arc::new(catalog),
+        model: language_model(&config)?,
+        tools: tools.clone(),
+        repositories,
+    };
     let contexts = Contexts::new(services);
     let launcher = Launcher::new(&config.runner, config.data.join("artifacts"), contexts, sessions.clone());
     let forget = launcher.clone();
@@ -138,6 +151,19 @@ fn session_store(config: &Config) -> Result<Arc<dyn SessionStore>, StartError> {
             Ok(Arc::new(FileSessionStore::open(file, FileOptions::default())?))
         }
     }
+}
+
+fn repositories(config: &Config, listening: SocketAddr) -> Result<Repositories, StartError> {
+    let settings = &config.repos;
+    let hosts = settings.hosts.as_ref().map(|hosts| hosts.iter().map(|it| it.parse()).collect());
+    let policy = RepoPolicy::new(settings.roots.clone(), hosts.transpose()?, listening.ip().is_loopback());
+    let clone = CloneLimits { bytes: settings.clone_bytes, timeout: settings.clone_timeout };
+    let limits = RepoLimits { clone, ..RepoLimits::default() };
+    let repositories = Repositories::new(policy, config.data.join("clones"), limits);
+    if let Err(error) = repositories.remove_leftovers() {
+        tracing::warn!(%error, "could not remove the leftovers of unfinished clones");
+    }
+    Ok(repositories)
 }
 
 fn language_model(config: &Config) -> Result<Option<Arc<dyn LanguageModel>>, LlmSettingsError> {
