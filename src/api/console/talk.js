@@ -1,0 +1,117 @@
+// The conversation: what the runs say in words and what the person answered, over all runs that continue each other.
+
+import { byId, el } from "./dom.js";
+import { rememberTalk, talkOf } from "./memory.js";
+import { eventName } from "./run.js";
+import { words } from "./words.js";
+
+export class Talk {
+  #panel = byId("talk-panel");
+  #list = byId("talk-list");
+  #parts = [];
+  #runId = "";
+  #stream = null;
+
+  /** Shows the conversation of a run, with the run's own part empty: its events will fill it. */
+  open(runId) {
+    this.#runId = runId;
+    this.#stream = null;
+    if (!this.#parts.some((part) => part.runId === runId)) this.#parts = talkOf(runId).map((part) => ({ ...part }));
+    this.#part().entries = [];
+    this.#list.replaceChildren();
+    for (const part of this.#parts) {
+      if (part.said) this.#append("you", part.said);
+      for (const entry of part.entries) this.#append(entry.who, entry.text);
+    }
+    this.#refresh();
+  }
+
+  /** The person answered the run that is shown, and `nextRunId` goes on with it: the same run or the one that continues. */
+  said(text, nextRunId) {
+    if (nextRunId === this.#runId) {
+      this.#keep("you", text);
+    } else {
+      const here = this.#parts.findIndex((part) => part.runId === this.#runId);
+      this.#parts = [...this.#parts.slice(0, here + 1), { runId: nextRunId, said: text, entries: [] }];
+    }
+    rememberTalk(this.#parts);
+  }
+
+  /** Takes the words of an event, if it has any. */
+  take(event) {
+    const kind = eventName(event.eventType);
+    if (kind === "DELTA") this.#grow(event.delta?.text ?? "");
+    const answer = event.clientView?.llmResponse;
+    if (answer) this.#answer(answer);
+    if (kind === "INPUT_REQUIRED" && event.inputRequired?.prompt) this.#ask(event.inputRequired.prompt);
+    if (["COMPLETE", "ERROR", "CANCELLED"].includes(kind)) {
+      this.#settle();
+      rememberTalk(this.#parts);
+    }
+  }
+
+  #grow(text) {
+    if (!this.#stream) {
+      const element = this.#append("run", "");
+      this.#stream = { element, text: "", node: document.createTextNode("") };
+      element.querySelector(".talk-words").replaceChildren(el("p", { className: "streaming" }, this.#stream.node));
+      this.#refresh();
+    }
+    this.#stream.text += text;
+    this.#stream.node.appendData(text);
+  }
+
+  /** The whole of an answer. It takes the place of the pieces of it that were streamed. */
+  #answer(text) {
+    const last = this.#part().entries.at(-1);
+    if (!this.#stream && last?.who === "run" && last.text === text) return;
+    if (this.#stream) this.#stream.text = text;
+    if (this.#stream) this.#settle();
+    else this.#keep("run", text);
+  }
+
+  #ask(prompt) {
+    this.#settle();
+    const last = this.#part().entries.at(-1);
+    if (last?.who === "run" && last.text.trim() === prompt.trim()) return;
+    this.#keep("run", prompt);
+  }
+
+  /** The streamed answer is complete: now it is read as Markdown. */
+  #settle() {
+    if (!this.#stream) return;
+    const { element, text } = this.#stream;
+    this.#stream = null;
+    element.querySelector(".talk-words").replaceChildren(...words(text));
+    this.#part().entries.push({ who: "run", text });
+  }
+
+  #keep(who, text) {
+    this.#part().entries.push({ who, text });
+    this.#append(who, text);
+    this.#refresh();
+  }
+
+  #append(who, text) {
+    const element = el(
+      "li",
+      { className: `talk-entry ${who}`, "data-who": who },
+      el("span", { className: "talk-who" }, who === "you" ? "You" : "Run"),
+      el("div", { className: "talk-words" }, ...words(text)),
+    );
+    this.#list.append(element);
+    return element;
+  }
+
+  #part() {
+    let part = this.#parts.find((it) => it.runId === this.#runId);
+    if (!part) this.#parts.push((part = { runId: this.#runId, said: "", entries: [] }));
+    return part;
+  }
+
+  #refresh() {
+    this.#panel.hidden = this.#list.childElementCount === 0;
+    const frame = byId("talk-frame");
+    frame.scrollTop = frame.scrollHeight;
+  }
+}
