@@ -18,16 +18,17 @@ export function startOf(runId) {
   return read(STARTS).find((it) => it.runId === runId)?.how ?? null;
 }
 
-/** The conversation that a run belongs to: an array of `{runId, said, entries}`, oldest first. */
+/** The conversation that a run belongs to: an array of `{runId, said, entries, answers}`, oldest first. */
 export function talkOf(runId) {
-  return read(TALKS).find((talk) => talk.some((part) => part.runId === runId)) ?? [{ runId, said: "", entries: [] }];
+  return read(TALKS).find((talk) => talk.some((part) => part.runId === runId)) ?? [{ runId, said: "", entries: [], answers: [] }];
 }
 
 /** Remembers a conversation as it stands. */
 export function rememberTalk(parts) {
-  const kept = parts.slice(-MAX_RUNS).map(({ runId, said, entries }) => ({
+  const kept = parts.slice(-MAX_RUNS).map(({ runId, said, entries, answers }) => ({
     runId,
     said: said.slice(0, MAX_WORDS),
+    answers: answers.slice(0, MAX_RUNS).map((text) => text.slice(0, MAX_WORDS)),
     entries: entries.slice(-20).map((entry) => ({ ...entry, text: entry.text.slice(0, MAX_WORDS) })),
   }));
   const ids = new Set(kept.map((part) => part.runId));

@@ -11,11 +11,13 @@ export class Talk {
   #parts = [];
   #runId = "";
   #stream = null;
+  #asked = 0;
 
   /** Shows the conversation of a run, with the run's own part empty: its events will fill it. */
   open(runId) {
     this.#runId = runId;
     this.#stream = null;
+    this.#asked = 0;
     if (!this.#parts.some((part) => part.runId === runId)) this.#parts = talkOf(runId).map((part) => ({ ...part }));
     this.#part().entries = [];
     this.#list.replaceChildren();
@@ -29,10 +31,11 @@ export class Talk {
   /** The person answered the run that is shown, and `nextRunId` goes on with it: the same run or the one that continues. */
   said(text, nextRunId) {
     if (nextRunId === this.#runId) {
+      this.#part().answers.push(text);
       this.#keep("you", text);
     } else {
       const here = this.#parts.findIndex((part) => part.runId === this.#runId);
-      this.#parts = [...this.#parts.slice(0, here + 1), { runId: nextRunId, said: text, entries: [] }];
+      this.#parts = [...this.#parts.slice(0, here + 1), { runId: nextRunId, said: text, entries: [], answers: [] }];
     }
     rememberTalk(this.#parts);
   }
@@ -73,8 +76,11 @@ export class Talk {
   #ask(prompt) {
     this.#settle();
     const last = this.#part().entries.at(-1);
-    if (last?.who === "run" && last.text.trim() === prompt.trim()) return;
-    this.#keep("run", prompt);
+    if (last?.who !== "run" || last.text.trim() !== prompt.trim()) this.#keep("run", prompt);
+    // Read again after a reload, a question is followed by the answer that it got then; no event repeats that.
+    const answered = this.#part().answers[this.#asked];
+    this.#asked += 1;
+    if (answered !== undefined) this.#keep("you", answered);
   }
 
   /** The streamed answer is complete: now it is read as Markdown. */
@@ -105,7 +111,7 @@ export class Talk {
 
   #part() {
     let part = this.#parts.find((it) => it.runId === this.#runId);
-    if (!part) this.#parts.push((part = { runId: this.#runId, said: "", entries: [] }));
+    if (!part) this.#parts.push((part = { runId: this.#runId, said: "", entries: [], answers: [] }));
     return part;
   }
 
