@@ -22,6 +22,7 @@ export class Graph {
   #shown = "";
   #layout = null;
   #across = true;
+  #edges = [];
   #nodes = new Map();
   #drawn = new Map();
   #items = new Map();
@@ -37,6 +38,7 @@ export class Graph {
       const larger = this.#panel.classList.toggle("larger");
       event.currentTarget.setAttribute("aria-pressed", String(larger));
       event.currentTarget.textContent = larger ? "Smaller" : "Larger";
+      this.#turnIfBetter();
     });
     this.#svg.addEventListener("click", (event) => this.#clicked(event));
     this.clear();
@@ -84,7 +86,16 @@ export class Graph {
     }
   }
 
+  /** The panel has another shape now: the layers may run the other way. */
+  #turnIfBetter() {
+    this.#layout = null;
+    this.#arrange(this.#edges);
+    this.#draw();
+    this.#panZoom.fit();
+  }
+
   #arrange(edges) {
+    this.#edges = edges;
     const nodes = [...this.#nodes.values()].map((node) => ({
       uid: node.uid,
       parent: node.parentUid,

@@ -5,7 +5,7 @@
 
 import { orderLayers, placeAcross } from "./order.js";
 
-const GAP_LAYER = 56;
+const GAP_LAYER = { across: 56, down: 42 };
 const GAP_ACROSS = 18;
 const PADDING = 16;
 const TITLE = 28;
@@ -126,7 +126,7 @@ function placeLevel(items, links, { across, rank }) {
   const alone = items.filter((item) => !linked.has(item.id));
   const { routes, w, h } = placeLayers(layered, links, { across, rank });
   const grid = placeGrid(alone, Math.max(w, across ? 0 : 280), across);
-  const top = layered.length > 0 && alone.length > 0 ? h + GAP_LAYER / 2 : h;
+  const top = layered.length > 0 && alone.length > 0 ? h + 2 * GAP_ACROSS : h;
   for (const item of alone) item.y += top;
   return { items, links: routes, w: Math.max(w, grid.w), h: top + grid.h };
 }
@@ -142,11 +142,12 @@ function placeLayers(items, links, { across, rank }) {
   for (const cell of ordered.flat()) cell.size = cell.item ? (across ? cell.item.h : cell.item.w) : 4;
   placeAcross(ordered, GAP_ACROSS);
 
+  const gap = across ? GAP_LAYER.across : GAP_LAYER.down;
   let along = 0;
   for (const row of ordered) {
     const depth = Math.max(...row.map((cell) => (cell.item ? (across ? cell.item.w : cell.item.h) : 0)));
     for (const cell of row) cell.along = along + depth / 2;
-    along += depth + GAP_LAYER;
+    along += depth + gap;
   }
   const low = Math.min(...ordered.flat().map((cell) => cell.at - cell.size / 2));
   const high = Math.max(...ordered.flat().map((cell) => cell.at + cell.size / 2));
@@ -157,7 +158,7 @@ function placeLayers(items, links, { across, rank }) {
     cell.item.y = centre.y - cell.item.h / 2;
   }
   const routes = new Map([...paths].map(([key, path]) => [key, { back: path.back, points: path.cells.map(spot) }]));
-  const [length, breadth] = [along - GAP_LAYER, high - low];
+  const [length, breadth] = [along - gap, high - low];
   return { routes, w: across ? length : breadth, h: across ? breadth : length };
 }
 

@@ -138,18 +138,24 @@ function go(runId) {
 
 async function sendAnswer(text) {
   notice.clear();
+  const answered = run;
+  const [question] = answered.questions;
+  // The next question may arrive before the reply does, so the answer is written down first.
+  const takeBack = hasEnded(answered.state) ? null : talk.answered(text);
   try {
-    const next = await actions.answer(run.runId, text);
-    talk.said(text, next);
-    if (next === run.runId) {
-      run.questions.shift();
-      refresh();
+    const next = await actions.answer(answered.runId, text);
+    if (next === answered.runId) {
+      answered.questions = answered.questions.filter((it) => it !== question);
+      if (run === answered) refresh();
     } else {
-      rememberStart(next, { pipelineId: run.pipelineId || "plan_pipeline", params: { user_input: text } });
+      takeBack?.();
+      talk.continued(text, answered.runId, next);
+      rememberStart(next, { pipelineId: answered.pipelineId || "plan_pipeline", params: { user_input: text } });
       go(next);
     }
     return true;
   } catch (cause) {
+    takeBack?.();
     notice.error(cause.message);
     return false;
   }

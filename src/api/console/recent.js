@@ -107,5 +107,5 @@ export class Recent {
 
 function shortTime(moment) {
   const today = moment.toDateString() === new Date().toDateString();
-  return today ? moment.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" }) : moment.toLocaleDateString();
+  return today ? moment.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false }) : moment.toLocaleDateString();
 }

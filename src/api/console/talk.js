@@ -28,15 +28,24 @@ export class Talk {
     this.#refresh();
   }
 
-  /** The person answered the run that is shown, and `nextRunId` goes on with it: the same run or the one that continues. */
-  said(text, nextRunId) {
-    if (nextRunId === this.#runId) {
-      this.#part().answers.push(text);
-      this.#keep("you", text);
-    } else {
-      const here = this.#parts.findIndex((part) => part.runId === this.#runId);
-      this.#parts = [...this.#parts.slice(0, here + 1), { runId: nextRunId, said: text, entries: [], answers: [] }];
-    }
+  /** The person answered a question of the run that is shown. Gives a function that takes it back. */
+  answered(text) {
+    const part = this.#part();
+    part.answers.push(text);
+    const entry = this.#keep("you", text);
+    rememberTalk(this.#parts);
+    return () => {
+      part.answers.pop();
+      part.entries = part.entries.filter((it) => it !== entry.kept);
+      entry.element.remove();
+      this.#refresh();
+    };
+  }
+
+  /** The person answered after a run had ended, and another run goes on from there. */
+  continued(text, runId, nextRunId) {
+    const here = this.#parts.findIndex((part) => part.runId === runId);
+    this.#parts = [...this.#parts.slice(0, here + 1), { runId: nextRunId, said: text, entries: [], answers: [] }];
     rememberTalk(this.#parts);
   }
 
@@ -93,9 +102,11 @@ export class Talk {
   }
 
   #keep(who, text) {
-    this.#part().entries.push({ who, text });
-    this.#append(who, text);
+    const kept = { who, text };
+    this.#part().entries.push(kept);
+    const element = this.#append(who, text);
     this.#refresh();
+    return { kept, element };
   }
 
   #append(who, text) {
