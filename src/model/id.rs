@@ -77,7 +77,8 @@ impl SessionId {
     /// Reads an id: 1 to 128 visible ASCII characters that can stand in a cookie, a path and a file name.
     pub fn parse(text: &str) -> Result<Self, IdError> {
         let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        let good = (1..=MAX_ID_BYTES).contains(&text.len()) && text.chars().all(fits) && !text.starts_with('.');
+        let good =
+            (1..=MAX_ID_BYTES).contains(&text.len()) && text.chars().all(fits) && !text.starts_with('.');
         if good { Ok(Self(text.to_owned())) } else { Err(IdError { kind: "session" }) }
     }
 

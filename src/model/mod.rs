@@ -1,6 +1,7 @@
 //! The words of rungate as data and rules: no clock, no I/O, no protocol.
 
 mod cursor;
+mod entry;
 mod error;
 mod event;
 mod id;
@@ -12,6 +13,7 @@ mod view;
 mod worker_key;
 
 pub use cursor::{Cursor, CursorError, Position};
+pub use entry::Entry;
 pub use error::{Cause, Code};
 pub use event::{Draft, Event, EventKind, NodeState, Usage};
 pub use id::{IdError, RequestId, RunId, SessionId};

@@ -203,7 +203,12 @@ impl RunError {
 
 impl RunMachine {
     /// A new run, and the event that begins its log.
-    pub fn create(run_id: RunId, session_id: SessionId, pipeline_id: WorkerKey, now: Timestamp) -> (Self, Event) {
+    pub fn create(
+        run_id: RunId,
+        session_id: SessionId,
+        pipeline_id: WorkerKey,
+        now: Timestamp,
+    ) -> (Self, Event) {
         let run = Run {
             run_id,
             session_id,
@@ -215,8 +220,13 @@ impl RunMachine {
             last_sequence: 0,
             error: None,
         };
-        let mut machine =
-            Self { run, progress_percent: 0, cancel_reason: String::new(), questions: BTreeMap::new(), asked: 0 };
+        let mut machine = Self {
+            run,
+            progress_percent: 0,
+            cancel_reason: String::new(),
+            questions: BTreeMap::new(),
+            asked: 0,
+        };
         let event = machine.state_event(RunState::Queued, "", now);
         (machine, event)
     }
@@ -276,7 +286,12 @@ impl RunMachine {
         Ok(events)
     }
 
-    fn close(&mut self, name: Option<RequestId>, message: &str, now: Timestamp) -> Result<Vec<Event>, Refused> {
+    fn close(
+        &mut self,
+        name: Option<RequestId>,
+        message: &str,
+        now: Timestamp,
+    ) -> Result<Vec<Event>, Refused> {
         let name = name.or_else(|| self.oldest_open_question().cloned()).ok_or(Refused::NotWaiting)?;
         match self.questions.get_mut(&name) {
             Some(question) if question.open => question.open = false,

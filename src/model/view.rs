@@ -78,7 +78,12 @@ impl ClientView {
 impl GraphNode {
     /// A node at the top.
     pub fn new(uid: &str, label: &str, description: &str) -> Self {
-        Self { uid: uid.into(), label: label.into(), description: description.into(), parent_uid: String::new() }
+        Self {
+            uid: uid.into(),
+            label: label.into(),
+            description: description.into(),
+            parent_uid: String::new(),
+        }
     }
 }
 
@@ -120,7 +125,11 @@ impl UidGenerator {
                 *uid = new.clone();
             }
         };
-        graph.nodes.iter_mut().filter(|it| !it.parent_uid.is_empty()).for_each(|it| rename(&mut it.parent_uid));
+        graph
+            .nodes
+            .iter_mut()
+            .filter(|it| !it.parent_uid.is_empty())
+            .for_each(|it| rename(&mut it.parent_uid));
         for edge in &mut graph.edges {
             rename(&mut edge.from);
             rename(&mut edge.to);
@@ -143,7 +152,9 @@ fn slug(id: &str) -> String {
 
 /// FNV-1a with its standard 64-bit offset and prime.
 fn fnv1a_64(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
 }
 
 #[cfg(test)]

@@ -1,3 +1,19 @@
-//! Executes runs: workers, their DAG, their cache, and what they are given to work with.
+//! Executes runs: workers, the DAG they form, the cache of their outputs, and what they are given to work with.
 
-pub mod worker;
+mod builtin;
+mod cache;
+mod context;
+mod emitter;
+mod execute;
+mod launcher;
+mod node;
+mod plan;
+mod resolver;
+mod worker;
+
+pub use context::{Contexts, RunContext, Services};
+pub use emitter::{Emitter, StopWork};
+pub use launcher::{Launcher, RunnerSettings};
+pub use plan::PlanError;
+pub use resolver::{Catalog, CatalogError, Resolver};
+pub use worker::{Backend, Inputs, RunRequest, Task, UndeclaredRead, Worker, WorkerOutput, WorkerSpec};

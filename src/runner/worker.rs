@@ -7,37 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use super::{Emitter, RunContext};
 use crate::model::{ClientView, RunError, RunId, Session, SessionUpdate, Usage, WorkerKey};
-
-/// What is known of a worker without running it.
-#[derive(Debug, Clone)]
-pub struct WorkerSpec {
-    /// What clients start it by.
-    pub key: WorkerKey,
-    /// One line for people.
-    pub description: String,
-    /// Workers that run before it and whose outputs it may read.
-    pub requires: Vec<WorkerKey>,
-    /// Who runs it.
-    pub backend: Backend,
-    /// Its share of the run's progress, beside the shares of the others.
-    pub weight: u32,
-    /// After this long it has failed.
-    pub timeout: Option<Duration>,
-    /// Its output may be used again while input and version are the same. `None`: never.
-    pub cache_version: Option<String>,
-}
-
-/// Who runs a worker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Backend {
-    /// The gateway itself.
-    Builtin,
-    /// A program of the user.
-    Command,
-    /// Made for one session.
-    Session,
-}
 
 /// A unit of work with a key.
 #[async_trait]
@@ -60,6 +31,36 @@ pub trait Worker: Send + Sync + 'static {
     async fn run(&self, task: Task) -> Result<WorkerOutput, RunError>;
 }
 
+/// What is known of a worker without running it.
+#[derive(Debug, Clone)]
+pub struct WorkerSpec {
+    /// What clients start it by.
+    pub key: WorkerKey,
+    /// One line for people.
+    pub description: String,
+    /// Workers that run before it and whose outputs it may read.
+    pub requires: Vec<WorkerKey>,
+    /// Who runs it.
+    pub backend: Backend,
+    /// Its share of the run's progress, beside the shares of the others.
+    pub weight: u32,
+    /// After this long it has failed. `None`: the runner's default.
+    pub timeout: Option<Duration>,
+    /// Its output may be used again while its input and this version are the same. `None`: never.
+    pub cache_version: Option<String>,
+}
+
+/// Who runs a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backend {
+    /// The gateway itself.
+    Builtin,
+    /// A program of the user.
+    Command,
+    /// Made for one session.
+    Session,
+}
+
 /// What a client asked for.
 #[derive(Debug, Clone)]
 pub struct RunRequest {
@@ -74,12 +75,17 @@ pub struct RunRequest {
 }
 
 /// What a worker is given.
+#[derive(Clone)]
 pub struct Task {
     /// What the client asked for.
     pub request: Arc<RunRequest>,
     /// The outputs of the workers it requires.
     pub inputs: Inputs,
-    /// Cancelled when the run is to stop.
+    /// What there is to work with: the repository, a language model, tools.
+    pub context: Arc<RunContext>,
+    /// Where it says what it does.
+    pub emitter: Emitter,
+    /// Cancelled when the worker is to stop.
     pub cancel: CancellationToken,
 }
 
@@ -87,8 +93,14 @@ pub struct Task {
 #[derive(Debug, Clone, Default)]
 pub struct Inputs(BTreeMap<WorkerKey, Arc<WorkerOutput>>);
 
+/// A worker asked for the output of a worker that it does not require.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("it does not declare that it requires `{0}`, so it may not read its output")]
+pub struct UndeclaredRead(pub WorkerKey);
+
 /// What a worker gives back. Kept in the cache as JSON.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct WorkerOutput {
     /// The result.
     pub value: Value,
@@ -100,4 +112,53 @@ pub struct WorkerOutput {
     pub usage: Option<Usage>,
     /// What the session learns from it.
     pub learnt: Option<SessionUpdate>,
+}
+
+impl WorkerSpec {
+    /// A worker of the gateway itself that requires nothing and is never cached.
+    pub fn builtin(key: &str, description: &str) -> Self {
+        Self {
+            key: key.into(),
+            description: description.to_owned(),
+            requires: Vec::new(),
+            backend: Backend::Builtin,
+            weight: 1,
+            timeout: None,
+            cache_version: None,
+        }
+    }
+}
+
+impl Backend {
+    /// The backend's name on every protocol.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Builtin => "builtin",
+            Self::Command => "command",
+            Self::Session => "session",
+        }
+    }
+}
+
+impl Inputs {
+    /// The outputs of the workers that one worker requires.
+    pub fn new(outputs: BTreeMap<WorkerKey, Arc<WorkerOutput>>) -> Self {
+        Self(outputs)
+    }
+
+    /// The output of a required worker.
+    pub fn get(&self, key: &WorkerKey) -> Result<&WorkerOutput, UndeclaredRead> {
+        self.0.get(key).map(Arc::as_ref).ok_or_else(|| UndeclaredRead(key.clone()))
+    }
+
+    /// All of them, by key.
+    pub fn iter(&self) -> impl Iterator<Item = (&WorkerKey, &WorkerOutput)> {
+        self.0.iter().map(|(key, output)| (key, output.as_ref()))
+    }
+}
+
+impl From<UndeclaredRead> for RunError {
+    fn from(error: UndeclaredRead) -> Self {
+        Self::permanent("undeclared_read", error.to_string())
+    }
 }

@@ -6,5 +6,7 @@
 pub mod runs;
 pub mod sessions;
 
-pub use runs::{AppendError, CreateError, Entry, ListRuns, ReadError, RunLog, RunPage, Slice};
-pub use sessions::{PutError, Revision, SessionStore, StoreError, Stored};
+pub use runs::{
+    AppendError, CreateError, ListRuns, MemoryLimits, MemoryRunLog, ReadError, RunLog, RunPage, Slice,
+};
+pub use sessions::{MemorySessionStore, PutError, Revision, SessionStore, StoreError, Stored};

@@ -14,6 +14,7 @@ export class Ask {
   #announcer;
   #sending = false;
   #mode = "";
+  #question = undefined;
 
   /** `send(text)` answers; it throws nothing and gives true when the answer was taken. */
   constructor(announcer, send) {
@@ -33,25 +34,26 @@ export class Ask {
 
   /** Shows or hides the field for the state of the run. `latest` says that no later run has gone on from this one. */
   show(run, latest) {
-    const [mode, label] = this.#wanted(run, latest);
+    const mode = this.#wanted(run, latest);
+    const question = run.questions[0];
+    const prompt = question?.prompt ?? "";
     this.#panel.hidden = mode === "";
     this.#panel.classList.toggle("quiet", mode === "more");
-    this.#label.textContent = label;
-    const asked = (mode === "question" || mode === "continue") && mode + label !== this.#mode;
-    this.#mode = mode === "more" ? "" : mode + label;
+    this.#label.textContent = mode === "more" ? "Ask for something else" : "Your answer";
+    const asked = ["question", "continue"].includes(mode) && (mode !== this.#mode || question !== this.#question);
+    this.#mode = mode;
+    this.#question = question;
     if (!asked) return;
-    this.#announcer.say(`Your answer is needed. ${label}`);
+    this.#announcer.say(`Your answer is needed. ${prompt}`);
     // The focus moves only when the person is not busy elsewhere.
     if ([document.body, byId("run-title"), null].includes(document.activeElement)) this.#input.focus({ preventScroll: true });
   }
 
   #wanted(run, latest) {
-    if (run.questions.length > 0) return ["question", run.questions[0].prompt || "The run waits for your answer"];
-    if (run.state === "WAITING_INPUT") return ["question", "The run waits for your answer"];
-    if (!hasEnded(run.state) || !latest) return ["", ""];
-    if (run.asksToContinue) return ["continue", "Your answer"];
-    if (run.state === "SUCCEEDED" && TALKS.has(run.pipelineId)) return ["more", "Ask for something else"];
-    return ["", ""];
+    if (run.questions.length > 0 || run.state === "WAITING_INPUT") return "question";
+    if (!hasEnded(run.state) || !latest) return "";
+    if (run.asksToContinue) return "continue";
+    return run.state === "SUCCEEDED" && TALKS.has(run.pipelineId) ? "more" : "";
   }
 
   async #submit() {

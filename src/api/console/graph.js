@@ -9,6 +9,8 @@ const MAX_NODES = 800;
 const MAX_EDGES = 4000;
 const MAX_LABEL = 30;
 const NODE_HEIGHT = 38;
+// Below this scale labels are hard to read.
+const SMALL = 0.62;
 
 export class Graph {
   #svg = byId("graph-svg");
@@ -54,6 +56,7 @@ export class Graph {
     this.#world.replaceChildren();
     this.#list.replaceChildren();
     this.#panel.hidden = true;
+    this.#panel.classList.remove("broad");
     this.#select("");
   }
 
@@ -102,14 +105,24 @@ export class Graph {
       w: Math.max(72, Math.ceil(this.#measure.measureText(cut(node.label || node.uid, MAX_LABEL)).width) + 40),
       h: NODE_HEIGHT,
     }));
-    const { clientWidth: width, clientHeight: height } = this.#svg;
-    const draw = (across) => layout({ nodes, edges }, { across, previous: this.#layout && across === this.#across ? this.#layout : null });
-    const scale = (it) => Math.min((width || 800) / it.width, (height || 400) / it.height, 1.25);
+    const draw = (across) => layout({ nodes, edges }, { across, previous: across === this.#across ? this.#layout : null });
     const [same, other] = [draw(this.#across), draw(!this.#across)];
+    const best = Math.max(this.#scale(same), this.#scale(other));
+    if (best < SMALL && !this.#panel.classList.contains("broad")) {
+      // Too much for a part of the width: the panel takes all of it, and keeps it while the graph grows.
+      this.#panel.classList.add("broad");
+      this.#layout = null;
+    }
     // The way the layers run changes only for a good deal more room, and freely for the first drawing.
-    const turn = scale(other) > scale(same) * (this.#layout ? 1.6 : 1.1);
+    const turn = this.#scale(other) > this.#scale(same) * (this.#layout ? 1.6 : 1.1);
     if (turn) this.#across = !this.#across;
     this.#layout = turn ? other : same;
+  }
+
+  /** How large the drawing would be shown. */
+  #scale(drawing) {
+    const { clientWidth: width, clientHeight: height } = this.#svg;
+    return Math.min((width || 800) / drawing.width, (height || 400) / drawing.height, 1.25);
   }
 
   #draw() {

@@ -107,7 +107,7 @@ function row({ event, kind, text }) {
   const moment = time(event.time);
   const stamp = el("time", {}, moment ? CLOCK.format(moment) : "");
   if (moment) stamp.dateTime = moment.toISOString();
-  return el("li", { className: `line ${kind}`, "data-sequence": event.sequence, "data-kind": kind }, stamp, el("span", {}, cut(text, MAX_TEXT)));
+  return el("li", { className: "line", "data-sequence": event.sequence, "data-kind": kind }, stamp, el("span", {}, cut(text, MAX_TEXT)));
 }
 
 function queued({ position, ahead, reason }) {

@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use super::{AppendError, CreateError, Entry, ListRuns, ReadError, RunLog, RunPage, Slice};
-use crate::model::{ClientView, Event, EventKind, Run, RunId, SessionId, ViewContent};
+use super::{AppendError, CreateError, ListRuns, ReadError, RunLog, RunPage, Slice};
+use crate::model::{ClientView, Entry, Event, EventKind, Run, RunId, SessionId, ViewContent};
 
 /// Bounds of the log in bytes of memory.
 #[derive(Debug, Clone, Copy)]
@@ -184,9 +184,8 @@ fn view_bytes(view: &ClientView) -> usize {
         Some(ViewContent::LlmResponse(text)) => text.len(),
         Some(ViewContent::Graph(graph)) => {
             let nodes = graph.nodes.iter();
-            let nodes = nodes.map(|it| {
-                96 + it.uid.len() + it.label.len() + it.description.len() + it.parent_uid.len()
-            });
+            let nodes = nodes
+                .map(|it| 96 + it.uid.len() + it.label.len() + it.description.len() + it.parent_uid.len());
             let edges = graph.edges.iter().map(|it| 48 + it.from.len() + it.to.len());
             nodes.sum::<usize>() + edges.sum::<usize>()
         }
@@ -221,7 +220,11 @@ mod tests {
         Ok(machine)
     }
 
-    async fn apply(log: &MemoryRunLog, machine: &mut RunMachine, command: Command) -> Result<(), AppendError> {
+    async fn apply(
+        log: &MemoryRunLog,
+        machine: &mut RunMachine,
+        command: Command,
+    ) -> Result<(), AppendError> {
         let mut next = machine.clone();
         let events = next.apply(command, Timestamp::UNIX_EPOCH).unwrap();
         log.append(next.run().clone(), machine.run().last_sequence, events).await?;

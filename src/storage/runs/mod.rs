@@ -1,25 +1,15 @@
 //! Run logs: append, read, follow.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use tokio::sync::watch;
 
-use crate::model::{Event, Run, RunId, SessionId};
+use crate::model::{Entry, Event, Run, RunId, SessionId};
 
 mod memory;
 
 pub use memory::{MemoryLimits, MemoryRunLog};
-
-/// A committed event, with room for its encoded forms: whoever first needs the event in a wire format encodes it, and
-/// all other watchers share the bytes.
-#[derive(Debug)]
-pub struct Entry {
-    /// The event.
-    pub event: Event,
-    encoded: [OnceLock<Bytes>; Entry::FORMATS],
-}
 
 /// A stretch of a run's log.
 #[derive(Debug, Clone)]
@@ -113,19 +103,4 @@ pub trait RunLog: Send + Sync + 'static {
 
     /// Drops runs that ended before `instant`. Never a live one.
     async fn drop_ended_before(&self, instant: jiff::Timestamp);
-}
-
-impl Entry {
-    /// How many wire formats can be kept.
-    pub const FORMATS: usize = 2;
-
-    /// An entry that nobody has encoded yet.
-    pub fn new(event: Event) -> Self {
-        Self { event, encoded: Default::default() }
-    }
-
-    /// The event in wire format number `format` (below [`Entry::FORMATS`]), encoded at most once.
-    pub fn encoded(&self, format: usize, encode: impl FnOnce(&Event) -> Bytes) -> Bytes {
-        self.encoded[format].get_or_init(|| encode(&self.event)).clone()
-    }
 }

@@ -1,11 +1,17 @@
 //! Sessions by id, changed by compare-and-set.
 
+mod memory;
+mod table;
+
+pub use memory::MemorySessionStore;
+
 use async_trait::async_trait;
 use std::sync::Arc;
 
 use crate::model::{Session, SessionId};
 
-/// Counts the changes of one stored session; 0 stands for "not stored".
+/// Names one change of a store. Every change gets a higher one than all changes before it, whichever session it is of,
+/// so a session that was forgotten and made again never shows a revision it had before. 0 stands for "not stored".
 pub type Revision = u64;
 
 /// A session and the revision it was read at.
@@ -45,9 +51,11 @@ pub trait SessionStore: Send + Sync + 'static {
     async fn get(&self, session_id: &SessionId) -> Result<Option<Stored>, StoreError>;
 
     /// Stores the session if its revision is still `expected` (0: if it is not stored yet); gives the new revision.
+    ///
+    /// A call that is dropped before its end has either done all or nothing.
     async fn put(&self, session: Session, expected: Revision) -> Result<Revision, PutError>;
 
-    /// Forgets the session if its revision is still `expected`.
+    /// Forgets the session if its revision is still `expected`. Nothing happens if it is not stored and 0 is expected.
     async fn delete(&self, session_id: &SessionId, expected: Revision) -> Result<(), PutError>;
 
     /// All sessions last used before `instant`, with their revisions: what the expiry sweep looks at.

@@ -1,0 +1,199 @@
+//! The PipelineService on tonic: what gRPC, gRPC-Web and Connect clients call.
+
+use std::pin::Pin;
+
+use futures::{Stream, StreamExt as _, stream};
+use tonic::{Request, Response, Status, metadata::MetadataMap};
+
+use super::{
+    error::{cause_status, status, watch_end_status},
+    events::{Signal, signals},
+};
+use crate::{
+    gateway::{self, Caller, Gateway, NotOffered, SubmitAnswer, session_cookie, session_id_of_cookies},
+    wire::{
+        self, EncodedEvent, Format,
+        v1::{self, server::pipeline_service_server::PipelineService},
+    },
+};
+
+/// Answers RPCs by calling the gateway.
+#[derive(Clone)]
+pub(super) struct PipelineRpc {
+    pub(super) gateway: Gateway,
+}
+
+type EventStream = Pin<Box<dyn Stream<Item = Result<EncodedEvent, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl PipelineService for PipelineRpc {
+    type WatchRunStream = EventStream;
+    type WatchSessionStream = EventStream;
+
+    async fn init_run(
+        &self,
+        request: Request<v1::InitRunRequest>,
+    ) -> Result<Response<v1::InitRunResponse>, Status> {
+        let (caller, secure) = (caller(request.metadata()), came_over_tls(request.metadata()));
+        let v1::InitRunRequest { user_id, repo_url } = request.into_inner();
+        let started =
+            self.gateway.init_run(&caller, gateway::InitRun { user_id, repo_url }).await.map_err(status)?;
+        let cookie = session_cookie(&started.session.session_id, secure);
+        let mut response = Response::new(v1::InitRunResponse {
+            session_id: started.session.session_id.to_string(),
+            repo_name: started.session.repo.clone(),
+            bootstrap_run_id: started.bootstrap_run_id.to_string(),
+        });
+        if let Ok(cookie) = cookie.parse() {
+            response.metadata_mut().insert("set-cookie", cookie);
+        }
+        Ok(response)
+    }
+
+    async fn start_run(
+        &self,
+        request: Request<v1::StartRunRequest>,
+    ) -> Result<Response<v1::StartRunResponse>, Status> {
+        let caller = caller(request.metadata());
+        let request = request.into_inner();
+        let if_busy = match request.if_busy() {
+            v1::IfBusy::Unspecified | v1::IfBusy::Reject => gateway::IfBusy::Reject,
+            v1::IfBusy::Enqueue => gateway::IfBusy::Enqueue,
+            v1::IfBusy::Interrupt => gateway::IfBusy::Interrupt,
+        };
+        let request = gateway::StartRun {
+            session_id: request.session_id,
+            pipeline_id: request.pipeline_id,
+            params: request.params.into_iter().collect(),
+            idempotency_key: request.idempotency_key,
+            if_busy,
+            cancel_on_disconnect: request.cancel_on_disconnect,
+        };
+        let run_id = self.gateway.start_run(&caller, request).await.map_err(status)?;
+        Ok(Response::new(v1::StartRunResponse { run_id: run_id.to_string(), client_view: None }))
+    }
+
+    async fn submit_run_input(
+        &self,
+        request: Request<v1::SubmitRunInputRequest>,
+    ) -> Result<Response<v1::SubmitRunInputResponse>, Status> {
+        let caller = caller(request.metadata());
+        let v1::SubmitRunInputRequest { session_id, run_id, input } = request.into_inner();
+        let request = gateway::SubmitRunInput { session_id, run_id, input };
+        let run_id = self.gateway.submit_run_input(&caller, request).await.map_err(status)?;
+        Ok(Response::new(v1::SubmitRunInputResponse { run_id: run_id.to_string() }))
+    }
+
+    async fn watch_run(
+        &self,
+        request: Request<v1::WatchRunRequest>,
+    ) -> Result<Response<Self::WatchRunStream>, Status> {
+        let v1::WatchRunRequest { run_id, after, compact } = request.into_inner();
+        if compact {
+            return Err(cause_status(&NotOffered("compact")));
+        }
+        let watch = self.gateway.watch_run(gateway::WatchRun { run_id, after }).await.map_err(status)?;
+        let events = signals(watch).flat_map(|signal| match signal {
+            Signal::Events(entries) => stream::iter(entries)
+                .map(|entry| Ok(EncodedEvent(wire::encoded(&entry, Format::Proto))))
+                .left_stream(),
+            Signal::Silence => stream::once(async { Ok(wire::heartbeat()) }).left_stream().right_stream(),
+            Signal::Cut(end) => {
+                stream::once(async move { Err(watch_end_status(&end)) }).right_stream().right_stream()
+            }
+        });
+        Ok(Response::new(Box::pin(events)))
+    }
+
+    async fn watch_session(
+        &self,
+        _request: Request<v1::WatchSessionRequest>,
+    ) -> Result<Response<Self::WatchSessionStream>, Status> {
+        Err(cause_status(&NotOffered("WatchSession")))
+    }
+
+    async fn cancel_run(
+        &self,
+        request: Request<v1::CancelRunRequest>,
+    ) -> Result<Response<v1::CancelRunResponse>, Status> {
+        let v1::CancelRunRequest { run_id, reason } = request.into_inner();
+        let state = self.gateway.cancel_run(&run_id, &reason).await.map_err(status)?;
+        Ok(Response::new(v1::CancelRunResponse { state: v1::RunState::from(state).into() }))
+    }
+
+    async fn get_run(
+        &self,
+        request: Request<v1::GetRunRequest>,
+    ) -> Result<Response<v1::GetRunResponse>, Status> {
+        let run = self.gateway.get_run(&request.into_inner().run_id).await.map_err(status)?;
+        Ok(Response::new(v1::GetRunResponse { run: Some(wire::run_message(&run)) }))
+    }
+
+    async fn list_runs(
+        &self,
+        request: Request<v1::ListRunsRequest>,
+    ) -> Result<Response<v1::ListRunsResponse>, Status> {
+        let caller = caller(request.metadata());
+        let v1::ListRunsRequest { session_id, page_size, page_token } = request.into_inner();
+        let request = gateway::ListRuns { session_id, page_size, page_token };
+        let page = self.gateway.list_runs(&caller, request).await.map_err(status)?;
+        let runs = page.runs.iter().map(wire::run_message).collect();
+        Ok(Response::new(v1::ListRunsResponse { runs, next_page_token: page.next_page_token }))
+    }
+
+    async fn get_session(
+        &self,
+        request: Request<v1::GetSessionRequest>,
+    ) -> Result<Response<v1::GetSessionResponse>, Status> {
+        let caller = caller(request.metadata());
+        let session =
+            self.gateway.get_session(&caller, &request.into_inner().session_id).await.map_err(status)?;
+        Ok(Response::new(v1::GetSessionResponse { session: Some(wire::session_message(&session)) }))
+    }
+
+    async fn list_workers(
+        &self,
+        request: Request<v1::ListWorkersRequest>,
+    ) -> Result<Response<v1::ListWorkersResponse>, Status> {
+        let caller = caller(request.metadata());
+        let workers =
+            self.gateway.list_workers(&caller, &request.into_inner().session_id).await.map_err(status)?;
+        let workers = workers.into_iter().map(|it| v1::Worker {
+            key: it.key.to_string(),
+            description: it.description,
+            requires: it.requires.iter().map(ToString::to_string).collect(),
+            backend: it.backend.name().to_owned(),
+        });
+        Ok(Response::new(v1::ListWorkersResponse { workers: workers.collect() }))
+    }
+
+    async fn submit_tool_result(
+        &self,
+        request: Request<v1::SubmitToolResultRequest>,
+    ) -> Result<Response<v1::SubmitToolResultResponse>, Status> {
+        let v1::SubmitToolResultRequest { run_id, tool_call_id, .. } = request.into_inner();
+        let answer = SubmitAnswer::ToolResult { tool_call_id };
+        self.gateway.submit_answer(&run_id, answer).await.map_err(status)?;
+        Ok(Response::new(v1::SubmitToolResultResponse {}))
+    }
+
+    async fn submit_approval(
+        &self,
+        request: Request<v1::SubmitApprovalRequest>,
+    ) -> Result<Response<v1::SubmitApprovalResponse>, Status> {
+        let v1::SubmitApprovalRequest { run_id, approval_id, .. } = request.into_inner();
+        self.gateway.submit_answer(&run_id, SubmitAnswer::Approval { approval_id }).await.map_err(status)?;
+        Ok(Response::new(v1::SubmitApprovalResponse {}))
+    }
+}
+
+fn caller(metadata: &MetadataMap) -> Caller {
+    let cookies = metadata.get_all("cookie").iter().filter_map(|it| it.to_str().ok());
+    Caller { cookie_session: session_id_of_cookies(cookies) }
+}
+
+/// True when the request came over TLS, as a proxy in front says. A client that says so itself only gets a stricter
+/// cookie.
+fn came_over_tls(metadata: &MetadataMap) -> bool {
+    metadata.get("x-forwarded-proto").is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"https"))
+}

@@ -1,0 +1,17 @@
+//! One file per protocol: decode, call the gateway, encode. All of them on one port.
+
+pub mod rpc;
+
+mod console;
+mod cors;
+mod error;
+mod events;
+mod grpc;
+mod health;
+mod router;
+mod serve;
+mod sse;
+
+pub use cors::CorsSettings;
+pub use router::{ApiSettings, router};
+pub use serve::{ListenSettings, Listener, serve};

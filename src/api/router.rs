@@ -1,0 +1,60 @@
+//! Everything on the public port, in one router.
+
+use axum::{Router, routing::get};
+use serde::{Deserialize, Serialize};
+use tonic::service::Routes;
+use tonic_health::server::HealthReporter;
+
+use super::{
+    console,
+    cors::{self, CorsSettings},
+    grpc::PipelineRpc,
+    health,
+    rpc::{RpcLimits, rpc_stack},
+    sse,
+};
+use crate::{
+    gateway::Gateway,
+    model::limits,
+    wire::{self, v1::server::pipeline_service_server::PipelineServiceServer},
+};
+
+/// What clients may do, and which.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ApiSettings {
+    /// Which web pages may call the gateway from a browser.
+    pub cors: CorsSettings,
+}
+
+/// Everything on the public port. The health reporter is for telling that the gateway drains.
+pub async fn router(gateway: Gateway, settings: &ApiSettings) -> (Router, HealthReporter) {
+    let (reporter, health_service) = tonic_health::server::health_reporter();
+    reporter.set_serving::<PipelineServiceServer<PipelineRpc>>().await;
+    let reflection = || {
+        let builder = tonic_reflection::server::Builder::configure();
+        let builder = builder.register_encoded_file_descriptor_set(wire::DESCRIPTORS);
+        builder.register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let pipeline = PipelineServiceServer::new(PipelineRpc { gateway: gateway.clone() });
+    let pipeline = pipeline
+        .accept_compressed(tonic::codec::CompressionEncoding::Gzip)
+        .max_decoding_message_size(limits::MESSAGE_BYTES)
+        .max_encoding_message_size(usize::MAX);
+    let mut services = Routes::new(pipeline).add_service(health_service);
+    match (reflection().build_v1(), reflection().build_v1alpha()) {
+        (Ok(v1), Ok(v1alpha)) => services = services.add_service(v1).add_service(v1alpha),
+        (Err(error), _) | (_, Err(error)) => unreachable!("the descriptors were made by the build: {error}"),
+    }
+    let rpc = rpc_stack(services.into_axum_router(), wire::descriptor_pool().clone(), RpcLimits::default());
+    let router = Router::new()
+        .route("/", get(console::index))
+        .route("/console/{name}", get(console::file))
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/v1/runs/{run_id}/events", get(sse::run_events))
+        .route_service("/{service}/{method}", rpc)
+        .with_state(gateway)
+        .layer(cors::layer(&settings.cors));
+    (router, reporter)
+}

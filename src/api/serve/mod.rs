@@ -1,0 +1,146 @@
+//! The accept loop: HTTP/1.1 and HTTP/2 on one port, every wait with an end.
+
+mod connection;
+mod sniff;
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::Router;
+use serde::{Deserialize, Serialize};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
+use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
+
+use crate::runtime::{
+    shutdown::Shutdown,
+    task::{self, TaskKind},
+};
+
+/// How connections are taken up and let go.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ListenSettings {
+    /// Connections at a time. A connection beyond it is closed at once.
+    pub max_connections: usize,
+    /// From the connection to its first bytes, and again to the end of each request's headers.
+    #[serde(with = "crate::runtime::duration_text")]
+    pub header_timeout: Duration,
+    /// HTTP/2 connections are pinged after so long a silence.
+    #[serde(with = "crate::runtime::duration_text")]
+    pub keep_alive_interval: Duration,
+    /// A ping that stays unanswered for so long ends the connection.
+    #[serde(with = "crate::runtime::duration_text")]
+    pub keep_alive_timeout: Duration,
+    /// Concurrent requests of one HTTP/2 connection.
+    pub max_streams: u32,
+    /// A peer that takes nothing for so long while data waits for it is cut; it can resume.
+    #[serde(with = "crate::runtime::duration_text")]
+    pub write_stall_timeout: Duration,
+    /// From the beginning of the drain until what is still connected is dropped.
+    #[serde(with = "crate::runtime::duration_text")]
+    pub drain_timeout: Duration,
+}
+
+/// A bound port that nobody serves yet.
+#[derive(Debug)]
+pub struct Listener {
+    tcp: TcpListener,
+    address: SocketAddr,
+}
+
+impl Default for ListenSettings {
+    fn default() -> Self {
+        Self {
+            max_connections: 16_384,
+            header_timeout: Duration::from_secs(10),
+            keep_alive_interval: Duration::from_secs(20),
+            keep_alive_timeout: Duration::from_secs(10),
+            max_streams: 256,
+            write_stall_timeout: Duration::from_secs(60),
+            drain_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Listener {
+    /// Binds `address`; port 0 takes a free one.
+    pub async fn bind(address: SocketAddr) -> io::Result<Self> {
+        let tcp = TcpListener::bind(address).await?;
+        let address = tcp.local_addr()?;
+        Ok(Self { tcp, address })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// Serves `router` on `listener`. From the beginning of the drain it takes up no connections, lets requests under way
+/// finish, and after `drain_timeout` drops what is left. Returns when no connection is left.
+pub async fn serve(listener: Listener, router: Router, settings: ListenSettings, shutdown: Shutdown) {
+    let connections = TaskTracker::new();
+    let slots = Arc::new(Semaphore::new(settings.max_connections.min(Semaphore::MAX_PERMITS)));
+    let settings = Arc::new(settings);
+    let mut refused: u64 = 0;
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.tcp.accept() => accepted,
+            () = shutdown.draining.cancelled() => break,
+        };
+        match accepted {
+            Ok((tcp, peer)) => match slots.clone().try_acquire_owned() {
+                Ok(slot) => {
+                    let token = connections.token();
+                    let (router, settings, shutdown) = (router.clone(), settings.clone(), shutdown.clone());
+                    task::spawn(TaskKind::Connection, async move {
+                        connect(tcp, peer, router, &settings, shutdown, token).await;
+                        drop(slot);
+                    });
+                }
+                Err(_) => {
+                    refused += 1;
+                    if refused.is_power_of_two() {
+                        tracing::warn!(refused, bound = settings.max_connections, "too many connections");
+                    }
+                }
+            },
+            Err(error) => pause_after(&error).await,
+        }
+    }
+    connections.close();
+    if tokio::time::timeout(settings.drain_timeout, connections.wait()).await.is_err() {
+        tracing::warn!(left = connections.len(), "dropping connections that outlast the drain");
+        shutdown.stopped.cancel();
+        connections.wait().await;
+    }
+}
+
+async fn connect(
+    tcp: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    settings: &ListenSettings,
+    shutdown: Shutdown,
+    _counted: TaskTrackerToken,
+) {
+    if let Err(error) = tcp.set_nodelay(true) {
+        tracing::debug!(%error, %peer, "could not set TCP_NODELAY");
+    }
+    match connection::serve(tcp, router, settings, &shutdown).await {
+        Ok(()) => tracing::trace!(%peer, "connection ended"),
+        Err(error) => tracing::debug!(error = &*error, %peer, "connection ended with an error"),
+    }
+}
+
+/// Running out of file descriptors is not cured by trying again at once; a peer that went away is no matter.
+async fn pause_after(error: &io::Error) {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    if matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
+        return;
+    }
+    tracing::error!(%error, "cannot take up connections; trying again in a second");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+}

@@ -1,0 +1,117 @@
+//! Puts the gateway together, starts it, and ends it in the opposite order.
+
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tonic_health::ServingStatus;
+
+use crate::{
+    api::{self, ApiSettings, Listener},
+    config::Config,
+    gateway::Gateway,
+    run::{Runs, sweep_ended},
+    runner::{Catalog, Contexts, Launcher, Services},
+    runtime::{
+        shutdown::{self, Shutdown},
+        task::{self, TaskKind},
+    },
+    session::{Sessions, sweep_unused},
+    storage::{MemoryRunLog, MemorySessionStore, RunLog, SessionStore},
+};
+
+/// Why the gateway does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The port cannot be had.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// What was to be bound.
+        address: SocketAddr,
+        /// Why it cannot.
+        source: io::Error,
+    },
+    /// The data folder cannot be made.
+    #[error("cannot make the data folder {}: {source}", folder.display())]
+    Data {
+        /// The folder.
+        folder: PathBuf,
+        /// Why it cannot.
+        source: io::Error,
+    },
+    /// Signals cannot be received.
+    #[error("cannot receive signals: {0}")]
+    Signals(io::Error),
+}
+
+/// How the gateway ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It was asked to.
+    Asked,
+    /// A part failed without which it cannot go on.
+    Broken,
+}
+
+/// Runs the gateway until it is asked to end. All that can fail early fails before a port is served.
+pub async fn serve(config: Config) -> Result<Ended, StartError> {
+    let folder = config.data.clone();
+    std::fs::create_dir_all(&folder).map_err(|source| StartError::Data { folder, source })?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
+    let listener = Listener::bind(config.listen).await;
+    let listener = listener.map_err(|source| StartError::Listen { address: config.listen, source })?;
+
+    // From the inside out: what is stored, what runs, what serves.
+    let shutdown = Shutdown::default();
+    let log: Arc<dyn RunLog> = Arc::new(MemoryRunLog::new(config.run.memory_limits()));
+    let store: Arc<dyn SessionStore> = Arc::new(MemorySessionStore::default());
+    let sessions = Sessions::new(store);
+    let runs = Runs::new(log.clone(), shutdown.clone());
+    let catalog = Catalog::builtin();
+    let contexts = Contexts::new(Services { catalog: Arc::new(catalog) });
+    let launcher = Launcher::new(&config.runner, config.data.join("artifacts"), contexts, sessions.clone());
+    let forget = launcher.clone();
+    let sweepers = [
+        task::spawn(TaskKind::Sweeper, sweep_ended(log, config.run.retention)),
+        task::spawn(
+            TaskKind::Sweeper,
+            sweep_unused(sessions.clone(), config.session.retention, move |id| forget.forget(id)),
+        ),
+    ];
+    let gateway = Gateway::new(sessions.clone(), runs.clone(), launcher, shutdown.clone());
+    let api_settings = ApiSettings { cors: config.cors.clone() };
+    let (router, health) = api::router(gateway, &api_settings).await;
+    announce(listener.address());
+    let served =
+        task::spawn(TaskKind::Listener, api::serve(listener, router, config.connections, shutdown.clone()));
+
+    let ended = tokio::select! {
+        _ = terminate.recv() => Ended::Asked,
+        _ = interrupt.recv() => Ended::Asked,
+        () = shutdown::fatal() => Ended::Broken,
+    };
+
+    // From the outside in. First nothing new: health checks fail, streams end with a resumable error.
+    tracing::info!("draining");
+    health.set_service_status("", ServingStatus::NotServing).await;
+    shutdown.draining.cancel();
+    // Then the connections: requests under way get their answers.
+    drop(served.await);
+    // Then the runs: their workers are told, and end.
+    runs.cancel_all("the gateway is ending", config.runner.cancel_grace).await;
+    sweepers.iter().for_each(tokio::task::JoinHandle::abort);
+    // Last what is stored.
+    if let Err(error) = sessions.flush().await {
+        tracing::error!(%error, "the last changes of sessions may be lost");
+    }
+    tracing::info!("ended");
+    Ok(ended)
+}
+
+/// The line that tells scripts where the gateway listens.
+#[allow(clippy::print_stdout, reason = "scripts read this line")]
+fn announce(address: SocketAddr) {
+    use std::io::Write as _;
+    println!("listening on http://{address}");
+    drop(io::stdout().flush());
+}

@@ -1,0 +1,96 @@
+//! Configuration: embedded defaults, then `rungate.toml`, then `RUNGATE_*` environment variables, then flags.
+
+mod keys;
+mod load;
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    api::{CorsSettings, ListenSettings},
+    runner::RunnerSettings,
+    runtime::telemetry::LogSettings,
+    storage::MemoryLimits,
+};
+
+pub use keys::{KEYS, Key};
+pub use load::{ConfigError, Sources, load};
+
+/// Everything that can be configured. `docs/configuration.md` lists every key.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where clients connect.
+    pub listen: SocketAddr,
+    /// Where run-time state is kept.
+    pub data: PathBuf,
+    /// What is logged, and how.
+    pub log: LogSettings,
+    /// How connections are taken up and let go.
+    pub connections: ListenSettings,
+    /// Which web pages may call the gateway from a browser.
+    pub cors: CorsSettings,
+    /// How runs are kept.
+    pub run: RunSettings,
+    /// How runs are executed.
+    pub runner: RunnerSettings,
+    /// How sessions are kept.
+    pub session: SessionSettings,
+}
+
+/// How runs are kept.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RunSettings {
+    /// How long a run can be read after its end.
+    #[serde(with = "crate::runtime::duration_text")]
+    pub retention: Duration,
+    /// Bytes that the log of one run may take in memory. A run that reaches it ends with an error.
+    pub memory_per_run: usize,
+    /// Bytes that all logs may take in memory. Beyond it the runs that ended first are dropped, then starts refused.
+    pub memory_total: usize,
+}
+
+/// How sessions are kept.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SessionSettings {
+    /// Sessions that nobody has used for so long are forgotten.
+    #[serde(with = "crate::runtime::duration_text")]
+    pub retention: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            data: PathBuf::from("tmp"),
+            log: LogSettings::default(),
+            connections: ListenSettings::default(),
+            cors: CorsSettings::default(),
+            run: RunSettings::default(),
+            runner: RunnerSettings::default(),
+            session: SessionSettings::default(),
+        }
+    }
+}
+
+impl Default for RunSettings {
+    fn default() -> Self {
+        Self { retention: Duration::from_secs(30), memory_per_run: 64 << 20, memory_total: 512 << 20 }
+    }
+}
+
+impl Default for SessionSettings {
+    fn default() -> Self {
+        Self { retention: Duration::from_secs(30 * 24 * 3600) }
+    }
+}
+
+impl RunSettings {
+    /// The bounds of the log in memory.
+    pub fn memory_limits(&self) -> MemoryLimits {
+        MemoryLimits { per_run: self.memory_per_run, total: self.memory_total }
+    }
+}

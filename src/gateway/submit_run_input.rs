@@ -1,0 +1,85 @@
+//! SubmitRunInput: answer the run that waits for the person, or start the continuation of the conversation.
+
+use super::{
+    Caller, Draining, Gateway, Inner, MalformedField, MissingField, ReadSessionError, RunNotActive,
+    SessionIdError, complete,
+    error::{operation_error, pass_on},
+    start_run::{BeginRun, BeginRunError, PLAN_PIPELINE},
+};
+use crate::{
+    model::{RunId, Session, limits},
+    run::LogFull,
+    session::{SessionBusy, SessionNotFound},
+};
+
+/// What the client says.
+#[derive(Debug, Clone, Default)]
+pub struct SubmitRunInput {
+    /// The session; empty: the cookie's.
+    pub session_id: String,
+    /// When given: the session's active run or, when none is active, its latest.
+    pub run_id: String,
+    /// What the person says.
+    pub input: String,
+}
+
+operation_error! {
+    /// Why SubmitRunInput fails.
+    pub enum SubmitRunInputError {
+        MissingField(MissingField),
+        MalformedField(MalformedField),
+        SessionNotFound(SessionNotFound),
+        RunNotActive(RunNotActive),
+        SessionBusy(SessionBusy),
+        LogFull(LogFull),
+        Draining(Draining),
+        Inner(Inner),
+    }
+}
+
+pass_on!(SessionIdError { MissingField, SessionNotFound } => SubmitRunInputError);
+pass_on!(ReadSessionError { SessionNotFound, Inner } => SubmitRunInputError);
+pass_on!(BeginRunError { SessionNotFound, SessionBusy, LogFull, Draining, Inner } => SubmitRunInputError);
+
+impl Gateway {
+    /// Hands over the person's input; gives the run that handles it.
+    pub async fn submit_run_input(
+        &self,
+        caller: &Caller,
+        request: SubmitRunInput,
+    ) -> Result<RunId, SubmitRunInputError> {
+        let session_id = caller.session_id(&request.session_id)?;
+        let input = request.input.trim().to_owned();
+        if input.is_empty() {
+            return Err(MissingField("input").into());
+        }
+        if input.len() > limits::INPUT_BYTES {
+            let problem = format!("is longer than {} bytes", limits::INPUT_BYTES);
+            return Err(MalformedField { field: "input", problem }.into());
+        }
+        let session = self.sessions.get(&session_id).await.map_err(ReadSessionError::from)?;
+        check_run(&session, request.run_id.trim())?;
+        let gateway = self.clone();
+        complete(async move {
+            if let Some(active) = session.active_run_id
+                && gateway.runs.answer(active, None, input.clone()).await.is_ok()
+            {
+                return Ok(active);
+            }
+            let params = [("user_input".to_owned(), input)].into();
+            let begun = BeginRun { session_id, pipeline_id: PLAN_PIPELINE.into(), params };
+            Ok(gateway.begin_run(begun).await?)
+        })
+        .await
+    }
+}
+
+/// A run that the client names must be the one the session is at.
+fn check_run(session: &Session, run_id: &str) -> Result<(), RunNotActive> {
+    let current = session.active_run_id.or(session.latest_run_id);
+    if run_id.is_empty() || (current.is_some() && RunId::parse(run_id).ok() == current) {
+        return Ok(());
+    }
+    let run_id = run_id.chars().take(64).collect();
+    Err(RunNotActive { run_id, session_id: session.session_id.clone() })
+}

@@ -1,0 +1,13 @@
+//! Runs: the map from run id to channel, the writer of each run, and reading its log.
+
+mod error;
+mod retention;
+mod runs;
+mod watch;
+mod writer;
+
+pub use error::{CursorOutOfRange, EmitError, LogFull, RunNotFound, StartWriterError, WatchEnd, WatchError};
+pub use retention::sweep_ended;
+pub use runs::Runs;
+pub use watch::Watch;
+pub use writer::WriterHandle;

@@ -1,0 +1,79 @@
+//! What the workers of a session work with. Built at a session's first run, and again when it is needed after a restart.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use super::{Catalog, Resolver, builtin};
+use crate::model::{ClientView, Session, SessionId, UidGenerator};
+
+/// Contexts that are kept at a time. Beyond it those of sessions without a run are dropped and built again on need.
+const KEPT_CONTEXTS: usize = 1024;
+
+/// What all sessions share.
+pub struct Services {
+    /// The workers that every session has.
+    pub catalog: Arc<Catalog>,
+}
+
+/// What the workers of one session work with.
+pub struct RunContext {
+    session_id: SessionId,
+    services: Arc<Services>,
+    uids: Mutex<UidGenerator>,
+}
+
+/// The contexts of all sessions.
+#[derive(Clone)]
+pub struct Contexts {
+    services: Arc<Services>,
+    kept: Arc<Mutex<HashMap<SessionId, Arc<RunContext>>>>,
+}
+
+impl Contexts {
+    /// Contexts that offer `services`.
+    pub fn new(services: Services) -> Self {
+        Self { services: Arc::new(services), kept: Arc::default() }
+    }
+
+    /// The context of a session.
+    pub fn of(&self, session_id: &SessionId) -> Arc<RunContext> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= KEPT_CONTEXTS && !kept.contains_key(session_id) {
+            kept.retain(|_, context| Arc::strong_count(context) > 1);
+        }
+        let context = kept.entry(session_id.clone()).or_insert_with(|| {
+            let (session_id, services) = (session_id.clone(), self.services.clone());
+            Arc::new(RunContext { session_id, services, uids: Mutex::default() })
+        });
+        context.clone()
+    }
+
+    /// The workers that every session has.
+    pub fn common_resolver(&self) -> Resolver {
+        Resolver::new(self.services.catalog.clone(), [])
+    }
+
+    /// Forgets a session's context.
+    pub fn forget(&self, session_id: &SessionId) {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).remove(session_id);
+    }
+}
+
+impl RunContext {
+    /// The session it belongs to.
+    pub fn session_id(&self) -> &SessionId {
+        &self.session_id
+    }
+
+    /// The workers of the session as it is now.
+    pub fn resolver(&self, session: &Session) -> Resolver {
+        Resolver::new(self.services.catalog.clone(), builtin::session_workers(session))
+    }
+
+    /// Gives the nodes of a worker's view their uids; the same node gets the same uid in all views of the session.
+    pub fn name_nodes(&self, view: &mut ClientView) {
+        self.uids.lock().unwrap_or_else(PoisonError::into_inner).rewrite(view);
+    }
+}

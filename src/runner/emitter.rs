@@ -1,0 +1,174 @@
+//! How a worker's words reach the run's log: in order, cut to size, with the progress of the whole run.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::sync::oneshot;
+
+use super::RunContext;
+use crate::{
+    model::{ClientView, Draft, EventKind, NodeState, RequestId, RunError, WorkerKey, limits},
+    run::{EmitError, WriterHandle},
+};
+
+/// Told to a worker whose words are not wanted any more: it should stop.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the run takes no more events")]
+pub struct StopWork(#[from] EmitError);
+
+/// One worker's way to the run's log.
+#[derive(Clone)]
+pub struct Emitter {
+    writer: WriterHandle,
+    key: WorkerKey,
+    progress: Arc<RunProgress>,
+    context: Arc<RunContext>,
+}
+
+/// How far each worker of a run is.
+#[derive(Debug)]
+pub(super) struct RunProgress {
+    workers: Mutex<BTreeMap<WorkerKey, Share>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Share {
+    weight: u32,
+    percent: u8,
+}
+
+impl Emitter {
+    pub(super) fn new(
+        writer: WriterHandle,
+        key: WorkerKey,
+        progress: Arc<RunProgress>,
+        context: Arc<RunContext>,
+    ) -> Self {
+        Self { writer, key, progress, context }
+    }
+
+    /// A line of the run's story.
+    pub async fn log(&self, message: impl Into<String>) -> Result<(), StopWork> {
+        self.emit(Draft::log(message)).await
+    }
+
+    /// This worker is `percent` done.
+    pub async fn progress(&self, percent: u8, message: impl Into<String>) -> Result<(), StopWork> {
+        let overall = self.progress.set(&self.key, percent);
+        self.emit(Draft::new(EventKind::Progress, message).with_progress(overall)).await?;
+        if self.progress.has_several() { self.node(NodeState::Running, percent, "").await } else { Ok(()) }
+    }
+
+    /// A line of the run's story that also tells how far this worker is and what it looks like.
+    pub async fn step(&self, percent: u8, message: &str, view: ClientView) -> Result<(), StopWork> {
+        let overall = self.progress.set(&self.key, percent);
+        self.emit(Draft::log(message).with_progress(overall).with_view(view)).await
+    }
+
+    /// Something to draw.
+    pub async fn view(&self, message: impl Into<String>, view: ClientView) -> Result<(), StopWork> {
+        self.emit(Draft::log(message).with_view(view)).await
+    }
+
+    /// A piece of text that continues the one before.
+    pub async fn delta(&self, text: impl Into<String>) -> Result<(), StopWork> {
+        let text = cut(text.into());
+        self.emit(Draft::new(EventKind::Delta { text }, "")).await
+    }
+
+    /// Asks the person and gives the way the answer comes.
+    pub async fn ask(
+        &self,
+        request_id: RequestId,
+        prompt: String,
+    ) -> Result<oneshot::Receiver<String>, EmitError> {
+        self.writer.ask(request_id, cut(prompt)).await
+    }
+
+    /// Where this worker stands.
+    pub(super) async fn node(&self, state: NodeState, percent: u8, error: &str) -> Result<(), StopWork> {
+        if matches!(state, NodeState::Succeeded | NodeState::Cached) {
+            self.progress.set(&self.key, 100);
+        }
+        let worker_key = self.key.clone();
+        let kind = EventKind::Node { worker_key, state, progress_percent: percent, error: error.to_owned() };
+        self.emit(Draft::new(kind, "").with_progress(self.progress.overall())).await
+    }
+
+    async fn emit(&self, mut draft: Draft) -> Result<(), StopWork> {
+        draft.message = cut(draft.message);
+        if let Some(view) = &mut draft.view {
+            self.context.name_nodes(view);
+        }
+        Ok(self.writer.emit(draft).await?)
+    }
+}
+
+impl RunProgress {
+    pub(super) fn new(weights: impl IntoIterator<Item = (WorkerKey, u32)>) -> Self {
+        let shares = weights.into_iter().map(|(key, weight)| (key, Share { weight, percent: 0 }));
+        Self { workers: Mutex::new(shares.collect()) }
+    }
+
+    /// Notes that a worker is `percent` done; gives the progress of the whole run.
+    fn set(&self, key: &WorkerKey, percent: u8) -> u8 {
+        let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(share) = workers.get_mut(key) {
+            share.percent = share.percent.max(percent.min(100));
+        }
+        overall(&workers)
+    }
+
+    fn overall(&self) -> u8 {
+        overall(&self.workers.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn has_several(&self) -> bool {
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner).len() > 1
+    }
+}
+
+impl From<StopWork> for RunError {
+    fn from(stop: StopWork) -> Self {
+        Self::permanent("run_ended", stop.to_string())
+    }
+}
+
+fn overall(workers: &BTreeMap<WorkerKey, Share>) -> u8 {
+    let total: u64 = workers.values().map(|it| u64::from(it.weight)).sum();
+    let done: u64 = workers.values().map(|it| u64::from(it.weight) * u64::from(it.percent)).sum();
+    done.checked_div(total).map_or(0, |percent| percent.min(100) as u8)
+}
+
+/// Text that fits into one event; what is cut off is told.
+fn cut(mut text: String) -> String {
+    if text.len() > limits::EVENT_TEXT_BYTES {
+        let whole = text.len();
+        let end = text.floor_char_boundary(limits::EVENT_TEXT_BYTES);
+        text.truncate(end);
+        text.push_str(&format!(" … [{} of {whole} bytes cut]", whole - end));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_is_weighted() {
+        let progress = RunProgress::new([("scan".into(), 3), ("plan".into(), 1)]);
+        assert_eq!(progress.set(&"scan".into(), 50), 37);
+        assert_eq!(progress.set(&"SCAN ".into(), 100), 75);
+        assert_eq!(progress.set(&"plan".into(), 200), 100);
+    }
+
+    #[test]
+    fn long_text_is_cut_and_says_so() {
+        let text = cut("ä".repeat(limits::EVENT_TEXT_BYTES));
+        assert!(text.len() < limits::EVENT_TEXT_BYTES + 64);
+        assert!(text.ends_with("bytes cut]"), "{}", &text[text.len() - 40..]);
+    }
+}

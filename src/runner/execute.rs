@@ -1,0 +1,153 @@
+//! Executes the workers of a run: each once, those that do not need each other side by side.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use futures::{StreamExt as _, stream::FuturesUnordered};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Emitter, Inputs, RunContext, RunRequest, Task, WorkerOutput,
+    cache::Cache,
+    emitter::RunProgress,
+    node::{NodeEnd, TimeLimits, run_node},
+    plan::{Plan, PlanNode},
+};
+use crate::{
+    model::{NodeState, Outcome, RunError, SessionUpdate, Usage, WorkerKey},
+    run::WriterHandle,
+};
+
+/// What the execution of every run shares.
+pub(super) struct Executor {
+    pub(super) cache: Cache,
+    pub(super) time_limits: TimeLimits,
+    /// Workers of one run at work at a time.
+    pub(super) parallel: usize,
+}
+
+/// One run on its way.
+struct Execution<'a> {
+    executor: &'a Executor,
+    request: Arc<RunRequest>,
+    context: Arc<RunContext>,
+    writer: WriterHandle,
+    progress: Arc<RunProgress>,
+    /// Cancelled with the run, and when one of its workers fails.
+    cancel: CancellationToken,
+}
+
+impl Executor {
+    /// Executes the run to its end; gives how it ended and what the session learns.
+    pub(super) async fn execute(
+        &self,
+        request: Arc<RunRequest>,
+        context: Arc<RunContext>,
+        writer: WriterHandle,
+    ) -> (Outcome, Option<SessionUpdate>) {
+        let plan = match Plan::make(&context.resolver(&request.session), &request) {
+            Ok(plan) => plan,
+            Err(error) => return (Outcome::Failed(error.into()), None),
+        };
+        let progress = Arc::new(RunProgress::new(plan.weights()));
+        let cancel = writer.cancelled().child_token();
+        let execution = Execution { executor: self, request, context, writer, progress, cancel };
+        execution.run(plan).await
+    }
+}
+
+impl<'a> Execution<'a> {
+    async fn run(&self, plan: Plan) -> (Outcome, Option<SessionUpdate>) {
+        let mut waiting: BTreeMap<WorkerKey, PlanNode> =
+            plan.nodes.into_iter().map(|it| (it.worker.spec().key.clone(), it)).collect();
+        let mut done: BTreeMap<WorkerKey, Arc<WorkerOutput>> = BTreeMap::new();
+        let mut failure: Option<RunError> = None;
+        let mut working = FuturesUnordered::new();
+        loop {
+            while working.len() < self.executor.parallel && !self.cancel.is_cancelled() {
+                let Some(node) = take_ready(&mut waiting, &done) else { break };
+                working.push(self.start(node, &done));
+            }
+            match working.next().await {
+                None => break,
+                Some((key, NodeEnd::Done(output))) => {
+                    done.insert(key, output);
+                }
+                Some((_, NodeEnd::Cancelled)) => {}
+                Some((key, NodeEnd::Failed(error))) => {
+                    self.cancel.cancel();
+                    failure.get_or_insert_with(|| self.failure_of(&key, error));
+                }
+            }
+        }
+        for key in waiting.into_keys() {
+            drop(self.emitter(&key).node(NodeState::Skipped, 0, "").await);
+        }
+        self.outcome(done, failure)
+    }
+
+    /// The work of one worker, given the outputs of those that it requires.
+    fn start(
+        &self,
+        node: PlanNode,
+        done: &BTreeMap<WorkerKey, Arc<WorkerOutput>>,
+    ) -> impl Future<Output = (WorkerKey, NodeEnd)> + use<'a> {
+        let key = node.worker.spec().key.clone();
+        let required: BTreeSet<_> = node.requires.into_iter().collect();
+        let inputs = done.iter().filter(|(key, _)| required.contains(*key));
+        let task = Task {
+            request: self.request.clone(),
+            inputs: Inputs::new(inputs.map(|(key, output)| (key.clone(), output.clone())).collect()),
+            context: self.context.clone(),
+            emitter: self.emitter(&key),
+            cancel: self.cancel.clone(),
+        };
+        let Executor { cache, time_limits, .. } = self.executor;
+        async move { (key, run_node(node.worker, task, cache, *time_limits).await) }
+    }
+
+    fn emitter(&self, key: &WorkerKey) -> Emitter {
+        Emitter::new(self.writer.clone(), key.clone(), self.progress.clone(), self.context.clone())
+    }
+
+    /// The run's error: its last worker's own, or which of the others failed.
+    fn failure_of(&self, key: &WorkerKey, error: RunError) -> RunError {
+        if *key == self.request.pipeline_id {
+            return error;
+        }
+        RunError { message: format!("required worker {key} failed: {}", error.message), ..error }
+    }
+
+    fn outcome(
+        &self,
+        mut done: BTreeMap<WorkerKey, Arc<WorkerOutput>>,
+        failure: Option<RunError>,
+    ) -> (Outcome, Option<SessionUpdate>) {
+        if let Some(error) = failure {
+            return (Outcome::Failed(error), None);
+        }
+        let usage = done.values().filter_map(|it| it.usage).reduce(|mut sum: Usage, it| {
+            sum += it;
+            sum
+        });
+        let Some(output) = done.remove(&self.request.pipeline_id) else { return (Outcome::Cancelled, None) };
+        let WorkerOutput { value, mut view, message, learnt, .. } = Arc::unwrap_or_clone(output);
+        if let Some(view) = &mut view {
+            self.context.name_nodes(view);
+        }
+        let message = message.unwrap_or_else(|| "Done".to_owned());
+        (Outcome::Succeeded { message, output: value, view, usage }, learnt)
+    }
+}
+
+/// A worker all of whose requirements are done.
+fn take_ready(
+    waiting: &mut BTreeMap<WorkerKey, PlanNode>,
+    done: &BTreeMap<WorkerKey, Arc<WorkerOutput>>,
+) -> Option<PlanNode> {
+    let ready = waiting.iter().find(|(_, node)| node.requires.iter().all(|it| done.contains_key(it)));
+    let key = ready?.0.clone();
+    waiting.remove(&key)
+}

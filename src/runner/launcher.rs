@@ -1,0 +1,94 @@
+//! Takes up runs: from the accepted request to the terminal event.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Contexts, RunRequest, cache::Cache, execute::Executor, node::TimeLimits};
+use crate::{
+    model::{Command, SessionId},
+    run::WriterHandle,
+    runtime::task::{self, TaskKind},
+    session::Sessions,
+};
+
+/// How runs are executed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RunnerSettings {
+    /// Workers of one run at work at a time.
+    pub parallel: usize,
+    /// After this long a worker has failed, unless it sets a time of its own.
+    #[serde(with = "crate::runtime::duration_text")]
+    pub timeout: Duration,
+    /// From the request to stop to the use of force.
+    #[serde(with = "crate::runtime::duration_text")]
+    pub cancel_grace: Duration,
+}
+
+/// Executes runs.
+#[derive(Clone)]
+pub struct Launcher {
+    executor: Arc<Executor>,
+    contexts: Contexts,
+    sessions: Sessions,
+}
+
+impl Default for RunnerSettings {
+    fn default() -> Self {
+        Self { parallel: 4, timeout: Duration::from_secs(3600), cancel_grace: Duration::from_secs(5) }
+    }
+}
+
+impl Launcher {
+    /// Executes runs of `sessions`; outputs are kept below `artifacts`.
+    pub fn new(
+        settings: &RunnerSettings,
+        artifacts: PathBuf,
+        contexts: Contexts,
+        sessions: Sessions,
+    ) -> Self {
+        let time_limits = TimeLimits { timeout: settings.timeout, grace: settings.cancel_grace };
+        let executor =
+            Executor { cache: Cache::new(artifacts), time_limits, parallel: settings.parallel.max(1) };
+        Self { executor: Arc::new(executor), contexts, sessions }
+    }
+
+    /// The contexts that workers are given.
+    pub fn contexts(&self) -> &Contexts {
+        &self.contexts
+    }
+
+    /// Executes a run whose log has begun and whose session it holds.
+    pub fn launch(&self, request: RunRequest, writer: WriterHandle) {
+        let launcher = self.clone();
+        task::spawn(TaskKind::RunExecution, async move { launcher.execute(request, writer).await });
+    }
+
+    /// Drops what was kept for a session that is gone.
+    pub fn forget(&self, session_id: &SessionId) {
+        self.contexts.forget(session_id);
+        if let Err(error) = self.executor.cache.forget(session_id) {
+            tracing::warn!(%error, %session_id, "could not drop the artifacts of a session");
+        }
+    }
+
+    async fn execute(self, request: RunRequest, writer: WriterHandle) {
+        let request = Arc::new(request);
+        let run_id = request.run_id;
+        let session_id = request.session.session_id.clone();
+        let context = self.contexts.of(&session_id);
+        let (outcome, learnt) = match writer.apply(Command::Start).await {
+            Ok(_) => self.executor.execute(request, context, writer.clone()).await,
+            // It was cancelled, or its log is full; either way its terminal event is written.
+            Err(_) => (crate::model::Outcome::Cancelled, None),
+        };
+        // The session is free before the terminal event is seen: who answers at once must not find it busy.
+        if let Err(error) = self.sessions.release(&session_id, run_id, learnt.as_ref()).await {
+            tracing::error!(%error, %run_id, "could not release the session");
+        }
+        if let Err(error) = writer.apply(Command::Finish(outcome)).await {
+            tracing::debug!(%error, %run_id, "the run had ended");
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Sessions: finding them, changing them, claiming them for a run, letting them go.
+
+mod cookie;
+mod expiry;
+mod sessions;
+
+pub use cookie::{COOKIE_NAME, session_cookie, session_id_of_cookies};
+pub use expiry::sweep_unused;
+pub use sessions::{ClaimError, SessionBusy, SessionError, SessionNotFound, Sessions};

@@ -1,0 +1,211 @@
+//! Sessions as the rest of the gateway sees them: every change is one compare-and-set.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::{
+    model::{Cause, Code, RunId, Session, SessionId, SessionUpdate},
+    runtime::clock,
+    storage::{PutError, SessionStore, StoreError, Stored},
+};
+
+/// Finds and changes sessions.
+#[derive(Clone)]
+pub struct Sessions {
+    store: Arc<dyn SessionStore>,
+}
+
+/// No session has this id.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("session {session_id} not found")]
+pub struct SessionNotFound {
+    /// The id that was asked for, as the client wrote it.
+    pub session_id: String,
+}
+
+/// Another run holds the session.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("session {session_id} already has an active run")]
+pub struct SessionBusy {
+    /// The session.
+    pub session_id: SessionId,
+    /// The run that holds it.
+    pub active_run_id: RunId,
+}
+
+/// Why a session was not read or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// There is none.
+    #[error(transparent)]
+    NotFound(#[from] SessionNotFound),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a session was not claimed for a run.
+#[derive(Debug, thiserror::Error)]
+pub enum ClaimError {
+    /// Another run holds it.
+    #[error(transparent)]
+    Busy(#[from] SessionBusy),
+    /// It could not be read or changed.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+}
+
+impl Sessions {
+    /// Sessions kept in `store`.
+    pub fn new(store: Arc<dyn SessionStore>) -> Self {
+        Self { store }
+    }
+
+    /// The session as stored.
+    pub async fn get(&self, session_id: &SessionId) -> Result<Arc<Session>, SessionError> {
+        Ok(self.stored(session_id).await?.session)
+    }
+
+    /// The session as stored, if there is one.
+    pub async fn find(&self, session_id: &SessionId) -> Result<Option<Arc<Session>>, StoreError> {
+        Ok(self.store.get(session_id).await?.map(|it| it.session))
+    }
+
+    /// Makes a session with a fresh id; an empty `user_id` becomes the default user.
+    pub async fn create(&self, user_id: &str, repo_url: &str) -> Result<Arc<Session>, StoreError> {
+        loop {
+            let mut session = Session::new(clock::new_session_id(), user_id, clock::now());
+            session.set_repo(repo_url);
+            match self.store.put(session.clone(), 0).await {
+                Ok(_) => return Ok(Arc::new(session)),
+                Err(PutError::Conflict { .. }) => {}
+                Err(PutError::Store(error)) => return Err(error),
+            }
+        }
+    }
+
+    /// Changes the session; gives it as it is afterwards. `change` may be called more than once.
+    pub async fn change(
+        &self,
+        session_id: &SessionId,
+        change: impl Fn(&mut Session) + Send + Sync,
+    ) -> Result<Arc<Session>, SessionError> {
+        let changed = self.try_change(session_id, |session| {
+            change(session);
+            Ok::<_, SessionError>(())
+        });
+        changed.await
+    }
+
+    /// Gives the session to `run_id`. Of any number of simultaneous claims exactly one succeeds.
+    pub async fn claim(&self, session_id: &SessionId, run_id: RunId) -> Result<Arc<Session>, ClaimError> {
+        let claimed = self.try_change(session_id, |session| match session.active_run_id {
+            Some(active_run_id) => {
+                Err(SessionBusy { session_id: session.session_id.clone(), active_run_id }.into())
+            }
+            None => {
+                session.active_run_id = Some(run_id);
+                session.latest_run_id = Some(run_id);
+                Ok(())
+            }
+        });
+        claimed.await
+    }
+
+    /// Takes the session back from `run_id` and writes down what the run has learnt. A session that another run
+    /// holds, or that is gone, is left as it is.
+    pub async fn release(
+        &self,
+        session_id: &SessionId,
+        run_id: RunId,
+        learnt: Option<&SessionUpdate>,
+    ) -> Result<(), StoreError> {
+        let released = self.change(session_id, |session| {
+            if session.active_run_id == Some(run_id) {
+                session.active_run_id = None;
+                if let Some(learnt) = learnt {
+                    session.learn(learnt);
+                }
+            }
+        });
+        match released.await {
+            Ok(_) | Err(SessionError::NotFound(_)) => Ok(()),
+            Err(SessionError::Store(error)) => Err(error),
+        }
+    }
+
+    /// Forgets sessions last used before `instant`, those with an active run excepted; gives their ids.
+    pub async fn forget_unused_since(&self, instant: Timestamp) -> Result<Vec<SessionId>, StoreError> {
+        let mut forgotten = Vec::new();
+        for Stored { session, revision } in self.store.unused_since(instant).await? {
+            if session.running() {
+                continue;
+            }
+            match self.store.delete(&session.session_id, revision).await {
+                Ok(()) => forgotten.push(session.session_id.clone()),
+                // It was used in this moment.
+                Err(PutError::Conflict { .. }) => {}
+                Err(PutError::Store(error)) => return Err(error),
+            }
+        }
+        Ok(forgotten)
+    }
+
+    /// Returns once everything acknowledged would survive the end of the process.
+    pub async fn flush(&self) -> Result<(), StoreError> {
+        self.store.flush().await
+    }
+
+    async fn stored(&self, session_id: &SessionId) -> Result<Stored, SessionError> {
+        let stored = self.store.get(session_id).await?;
+        stored.ok_or_else(|| SessionNotFound { session_id: session_id.to_string() }.into())
+    }
+
+    async fn try_change<E: From<SessionError>>(
+        &self,
+        session_id: &SessionId,
+        change: impl Fn(&mut Session) -> Result<(), E> + Send,
+    ) -> Result<Arc<Session>, E> {
+        loop {
+            let Stored { session, revision } = self.stored(session_id).await?;
+            let mut changed = Session::clone(&session);
+            change(&mut changed)?;
+            changed.updated_at = clock::now();
+            match self.store.put(changed.clone(), revision).await {
+                Ok(_) => return Ok(Arc::new(changed)),
+                Err(PutError::Conflict { .. }) => {}
+                Err(PutError::Store(error)) => return Err(SessionError::Store(error).into()),
+            }
+        }
+    }
+}
+
+impl Cause for SessionNotFound {
+    fn code(&self) -> Code {
+        Code::NotFound
+    }
+
+    fn reason(&self) -> &'static str {
+        "SESSION_NOT_FOUND"
+    }
+
+    fn metadata(&self) -> Vec<(&'static str, String)> {
+        vec![("session_id", self.session_id.clone())]
+    }
+}
+
+impl Cause for SessionBusy {
+    fn code(&self) -> Code {
+        Code::FailedPrecondition
+    }
+
+    fn reason(&self) -> &'static str {
+        "SESSION_BUSY"
+    }
+
+    fn metadata(&self) -> Vec<(&'static str, String)> {
+        let session_id = ("session_id", self.session_id.to_string());
+        vec![session_id, ("active_run_id", self.active_run_id.to_string())]
+    }
+}
