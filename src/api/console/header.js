@@ -14,7 +14,7 @@ export class Header {
 
   constructor(announcer) {
     this.#announcer = announcer;
-    setInterval(() => this.#run && !hasEnded(this.#run.state) && this.#elapsed(), TICK_MS);
+    setInterval(() => this.#run && this.#elapsed(), TICK_MS);
     byId("run-copy").addEventListener("click", async (event) => {
       const button = event.currentTarget;
       await navigator.clipboard?.writeText(this.#run?.runId ?? "").then(() => (button.textContent = "Copied"));
@@ -26,12 +26,12 @@ export class Header {
   show(run) {
     const other = this.#run !== run;
     this.#run = run;
-    const ended = hasEnded(run.state);
+    const ended = hasEnded(run.state) || run.gone;
     byId("run-title").textContent = run.pipelineId || "Run";
     byId("run-id").textContent = run.runId;
     const badge = byId("run-state");
-    badge.textContent = stateWords(run.state);
-    badge.dataset.state = run.state;
+    badge.textContent = run.gone && !hasEnded(run.state) ? "not available" : stateWords(run.state);
+    badge.dataset.state = run.gone && !hasEnded(run.state) ? "" : run.state;
     byId("run-progress").value = run.progress;
     byId("run-progress").dataset.state = run.state;
     byId("run-percent").textContent = `${run.progress} %`;
@@ -39,8 +39,8 @@ export class Header {
     byId("cancel").hidden = ended || run.state === "";
     byId("cancel").textContent = run.state === "CANCELLING" ? "Cancelling…" : "Cancel run";
     byId("cancel").setAttribute("aria-disabled", String(run.state === "CANCELLING"));
-    byId("again").hidden = !ended || run.state === "FAILED";
-    document.title = `${ended ? stateWords(run.state) : `${run.progress} %`} · ${run.pipelineId || "run"} · rungate`;
+    byId("again").hidden = !ended || run.state === "FAILED" || !run.pipelineId;
+    document.title = `${ended ? badge.textContent : `${run.progress} %`} · ${run.pipelineId || "run"} · rungate`;
     this.#elapsed();
     this.#error(run);
     this.#result(run);
@@ -48,12 +48,10 @@ export class Header {
   }
 
   #elapsed() {
-    const { createdAt, finishedAt, state } = this.#run;
-    if (!createdAt || (hasEnded(state) && !finishedAt)) {
-      byId("run-elapsed").textContent = "";
-      return;
-    }
-    byId("run-elapsed").textContent = duration((finishedAt ?? new Date()) - createdAt, hasEnded(state));
+    const { createdAt, finishedAt, state, gone } = this.#run;
+    const open = !hasEnded(state) && !gone;
+    const known = createdAt && (open || finishedAt);
+    byId("run-elapsed").textContent = known ? duration((finishedAt ?? new Date()) - createdAt, !open) : "";
   }
 
   #error(run) {

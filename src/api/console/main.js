@@ -92,7 +92,8 @@ function onStatus(told) {
   byId("gone-box").hidden = told.kind !== "gone";
   byId("gone-text").textContent = told.message ?? "";
   if (told.kind === "ended" || told.kind === "gone") {
-    recent.load().then(refresh);
+    run.gone = told.kind === "gone";
+    recent.load().then(refreshIfAny);
     showSession();
   }
 }

@@ -48,6 +48,8 @@ export function newRun(runId) {
     usage: null,
     /** The run ended by asking: an input starts the run that continues it. */
     asksToContinue: false,
+    /** The gateway does not keep it (any more), so nothing further will be heard of it. */
+    gone: false,
   };
 }
 
