@@ -30,6 +30,8 @@ export class Graph {
   #items = new Map();
   #states = new Map();
   #selected = "";
+  #pause = null;
+  #next = null;
 
   constructor() {
     this.#measure.font = `500 13px ${getComputedStyle(document.body).fontFamily}`;
@@ -47,6 +49,8 @@ export class Graph {
   }
 
   clear() {
+    clearTimeout(this.#pause);
+    [this.#pause, this.#next] = [null, null];
     this.#shown = "";
     this.#layout = null;
     this.#nodes.clear();
@@ -60,8 +64,25 @@ export class Graph {
     this.#select("");
   }
 
-  /** Shows `{nodes, edges}` of a client view; the newest replaces the one before. */
+  /**
+   * Shows `{nodes, edges}` of a client view; the newest replaces the one before. Of graphs that come quicker than they
+   * can be laid out only the newest is drawn.
+   */
   show(graph, phase) {
+    if (this.#pause !== null) {
+      this.#next = [graph, phase];
+      return;
+    }
+    const begun = performance.now();
+    this.#show(graph, phase);
+    this.#pause = setTimeout(() => {
+      const next = this.#next;
+      [this.#pause, this.#next] = [null, null];
+      if (next) this.show(...next);
+    }, 3 * (performance.now() - begun));
+  }
+
+  #show(graph, phase) {
     byId("graph-title").textContent = phase ? `Graph: ${phase}` : "Graph";
     const text = JSON.stringify(graph);
     if (text === this.#shown) return;

@@ -46,6 +46,8 @@ function show(runId) {
   run = shown;
   document.body.dataset.view = "run";
   openStart(false);
+  // On a small screen the link that was followed is folded away now.
+  if (document.activeElement?.getClientRects().length === 0) focusOn(byId("run-title"));
   for (const part of [graph, workers, requests]) part.clear();
   log.clear(runId);
   talk.open(runId);
@@ -131,8 +133,8 @@ function offerInstead(activeRunId, how) {
 
 /** Puts the run into the address and watches it. */
 function go(runId) {
-  if (location.hash === `#run=${runId}`) show(runId);
-  else location.hash = `run=${runId}`;
+  location.hash = `run=${runId}`;
+  show(runId);
   recent.load().then(refreshIfAny);
   focusOn(byId("run-title"));
 }
