@@ -145,7 +145,7 @@ export class Watch {
     const told = await response.json().catch(() => ({}));
     const { status } = response;
     if (status === 404) {
-      throw new Refused("gone", "The gateway no longer keeps this run. Finished runs are kept for a limited time.");
+      throw new Refused("gone", "The gateway does not keep this run: runs that have ended are kept for a limited time, and not all outlast a restart.");
     }
     if (status === 401 || status === 403) throw new Refused("gone", told.message || "This run belongs to another session.");
     if (status === 400 && this.#cursor) {
