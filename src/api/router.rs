@@ -50,6 +50,7 @@ pub async fn router(gateway: Gateway, settings: &ApiSettings) -> (Router, Health
     let rpc = rpc_stack(services.into_axum_router(), all_descriptors(), RpcLimits::default());
     let router = Router::new()
         .route("/", get(console::index))
+        .route("/console/{name}", get(console::file))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/v1/runs/{run_id}/events", get(sse::run_events))
