@@ -3,13 +3,15 @@
 mod keys;
 mod load;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
+use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     api::{CorsSettings, ListenSettings},
-    runner::RunnerSettings,
+    model::WorkerKey,
+    runner::{CommandSettings, RunnerSettings, llm::LlmSettings, mcp::McpServerSettings},
     runtime::telemetry::LogSettings,
     storage::MemoryLimits,
 };
@@ -37,6 +39,15 @@ pub struct Config {
     pub runner: RunnerSettings,
     /// How sessions are kept.
     pub session: SessionSettings,
+    /// The language model that workers may ask.
+    pub llm: LlmSettings,
+    /// Tools that workers may call.
+    pub mcp: McpSettings,
+    /// The user's own programs.
+    pub workers: BTreeMap<WorkerKey, CommandSettings>,
+    /// The folder of the configuration file: where the user's programs are started.
+    #[serde(skip)]
+    pub folder: PathBuf,
 }
 
 /// How runs are kept.
@@ -44,7 +55,7 @@ pub struct Config {
 #[serde(default, deny_unknown_fields)]
 pub struct RunSettings {
     /// How long a run can be read after its end.
-    #[serde(with = "crate::runtime::duration_text")]
+    #[serde(with = "duration")]
     pub retention: Duration,
     /// Bytes that the log of one run may take in memory. A run that reaches it ends with an error.
     pub memory_per_run: usize,
@@ -52,13 +63,33 @@ pub struct RunSettings {
     pub memory_total: usize,
 }
 
+/// Tools that workers may call.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct McpSettings {
+    /// MCP servers by name.
+    pub servers: BTreeMap<String, McpServerSettings>,
+}
+
 /// How sessions are kept.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SessionSettings {
+    /// Whether sessions outlive the process.
+    pub store: SessionStoreKind,
     /// Sessions that nobody has used for so long are forgotten.
-    #[serde(with = "crate::runtime::duration_text")]
+    #[serde(with = "duration")]
     pub retention: Duration,
+}
+
+/// Where sessions are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SessionStoreKind {
+    /// In `init_sessions.json` in the data folder, and a journal beside it.
+    File,
+    /// In memory: gone with the process.
+    Memory,
 }
 
 impl Default for Config {
@@ -72,6 +103,10 @@ impl Default for Config {
             run: RunSettings::default(),
             runner: RunnerSettings::default(),
             session: SessionSettings::default(),
+            llm: LlmSettings::default(),
+            mcp: McpSettings::default(),
+            workers: BTreeMap::new(),
+            folder: PathBuf::from("."),
         }
     }
 }
@@ -84,7 +119,7 @@ impl Default for RunSettings {
 
 impl Default for SessionSettings {
     fn default() -> Self {
-        Self { retention: Duration::from_secs(30 * 24 * 3600) }
+        Self { store: SessionStoreKind::File, retention: Duration::from_secs(30 * 24 * 3600) }
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::{Catalog, Resolver, builtin};
+use super::{Catalog, Resolver, builtin, llm::LanguageModel, mcp::McpRegistry};
 use crate::model::{ClientView, Session, SessionId, UidGenerator};
 
 /// Contexts that are kept at a time. Beyond it those of sessions without a run are dropped and built again on need.
@@ -15,6 +15,10 @@ const KEPT_CONTEXTS: usize = 1024;
 pub struct Services {
     /// The workers that every session has.
     pub catalog: Arc<Catalog>,
+    /// The language model, where one is configured.
+    pub model: Option<Arc<dyn LanguageModel>>,
+    /// The tools of MCP servers; none where none is configured.
+    pub tools: Arc<McpRegistry>,
 }
 
 /// What the workers of one session work with.
@@ -65,6 +69,16 @@ impl RunContext {
     /// The session it belongs to.
     pub fn session_id(&self) -> &SessionId {
         &self.session_id
+    }
+
+    /// The language model, where one is configured.
+    pub fn model(&self) -> Option<&dyn LanguageModel> {
+        self.services.model.as_deref()
+    }
+
+    /// The tools of MCP servers; none where none is configured.
+    pub fn tools(&self) -> &McpRegistry {
+        &self.services.tools
     }
 
     /// The workers of the session as it is now.
