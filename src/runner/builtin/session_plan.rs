@@ -9,6 +9,8 @@ use crate::{
     runner::{Backend, Task, Worker, WorkerOutput, WorkerSpec},
 };
 
+pub(super) const KEY: &str = "session_plan";
+
 /// See the module.
 pub(crate) struct SessionPlan {
     spec: WorkerSpec,
@@ -19,7 +21,7 @@ impl SessionPlan {
     pub(crate) fn new(purpose: &str, workers: Vec<WorkerKey>) -> Self {
         let about =
             if purpose.is_empty() { "the session's plan".to_owned() } else { format!("“{purpose}”") };
-        let spec = WorkerSpec::builtin("session_plan", &format!("Runs the workers planned for {about}"));
+        let spec = WorkerSpec::builtin(KEY, &format!("Runs the workers planned for {about}"));
         Self { spec: WorkerSpec { requires: workers, backend: Backend::Session, ..spec } }
     }
 }
@@ -34,7 +36,7 @@ impl Worker for SessionPlan {
         let outputs: Map<String, Value> =
             task.inputs.iter().map(|(key, output)| (key.to_string(), output.value.clone())).collect();
         let resolver = task.context.resolver(&task.request.session);
-        let view = plan_view(&resolver, &self.spec.requires);
+        let view = plan_view(&resolver, &self.spec.requires, &task.request.session.purpose);
         Ok(WorkerOutput { value: Value::Object(outputs), view: Some(view), ..WorkerOutput::default() })
     }
 }

@@ -131,14 +131,15 @@ fn answer(resolver: &Resolver, known: Known, plan: Plan) -> WorkerOutput {
         "followup_question": "",
         "plan": keys,
     });
-    let view = Some(plan_view(resolver, &plan.workers));
+    let view = Some(plan_view(resolver, &plan.workers, &plan.purpose));
     let learnt = SessionUpdate { purpose: plan.purpose, repo_url: known.address, plan: plan.workers };
     WorkerOutput { value, view, message: Some(COMPLETE.to_owned()), usage: plan.usage, learnt: Some(learnt) }
 }
 
-/// The workers of a plan as a graph, with what they require and an edge from each requirement.
-pub(super) fn plan_view(resolver: &Resolver, workers: &[WorkerKey]) -> ClientView {
+/// The workers of a plan as a graph, with what they require, an edge from each requirement, and the purpose at the end.
+pub(super) fn plan_view(resolver: &Resolver, workers: &[WorkerKey], purpose: &str) -> ClientView {
     let mut graph = Graph::default();
+    let end = super::session_plan::KEY;
     let mut shown: Vec<WorkerKey> = Vec::new();
     let mut left: Vec<WorkerKey> = workers.iter().rev().cloned().collect();
     while let Some(key) = left.pop() {
@@ -157,6 +158,10 @@ pub(super) fn plan_view(resolver: &Resolver, workers: &[WorkerKey]) -> ClientVie
         }
         shown.push(key);
     }
+    let last = graph.nodes.iter().filter(|node| !graph.edges.iter().any(|edge| edge.from == node.uid));
+    let to_end: Vec<_> = last.map(|node| GraphEdge::new(&node.uid, end)).collect();
+    graph.edges.extend(to_end);
+    graph.nodes.push(GraphNode::new(end, end, purpose));
     ClientView::graph(PLAN, graph)
 }
 
