@@ -6,7 +6,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tonic_health::ServingStatus;
 
 use crate::{
-    api::{self, ApiSettings, Listener},
+    api::{self, ApiSettings, ListenSettings, Listener},
     config::{Config, SessionStoreKind},
     gateway::Gateway,
     run::{Runs, sweep_ended},
@@ -21,6 +21,7 @@ use crate::{
         },
     },
     runtime::{
+        files,
         shutdown::{self, Shutdown},
         task::{self, TaskKind},
     },
@@ -29,6 +30,9 @@ use crate::{
         FileOptions, FileSessionStore, MemoryRunLog, MemorySessionStore, OpenError, RunLog, SessionStore,
     },
 };
+
+/// Files that are open beside connections: stores, logs, pipes of workers.
+const OTHER_FILES: u64 = 256;
 
 /// Why the gateway does not start.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +88,8 @@ pub async fn serve(config: Config) -> Result<Ended, StartError> {
     std::fs::create_dir_all(&folder).map_err(|source| StartError::Data { folder, source })?;
     let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
+    let files = files::raise_limit();
+    let connections = bounded_connections(config.connections.clone(), files);
     let listener = Listener::bind(config.listen).await;
     let listener = listener.map_err(|source| StartError::Listen { address: config.listen, source })?;
 
@@ -113,11 +119,11 @@ pub async fn serve(config: Config) -> Result<Ended, StartError> {
         ),
     ];
     let gateway = Gateway::new(sessions.clone(), runs.clone(), launcher, shutdown.clone());
-    let api_settings = ApiSettings { cors: config.cors.clone() };
+    let body_timeout = config.connections.body_timeout;
+    let api_settings = ApiSettings { cors: config.cors.clone(), body_timeout };
     let (router, health) = api::router(gateway, &api_settings).await;
     announce(listener.address());
-    let served =
-        task::spawn(TaskKind::Listener, api::serve(listener, router, config.connections, shutdown.clone()));
+    let served = task::spawn(TaskKind::Listener, api::serve(listener, router, connections, shutdown.clone()));
 
     let ended = tokio::select! {
         _ = terminate.recv() => Ended::Asked,
@@ -141,6 +147,19 @@ pub async fn serve(config: Config) -> Result<Ended, StartError> {
     }
     tracing::info!("ended");
     Ok(ended)
+}
+
+/// Leaves files for everything that is no connection.
+fn bounded_connections(settings: ListenSettings, files: u64) -> ListenSettings {
+    let most = usize::try_from(files.saturating_sub(OTHER_FILES)).unwrap_or(usize::MAX).max(1);
+    if settings.max_connections > most {
+        tracing::warn!(
+            files,
+            most,
+            "the system allows fewer open files than connections.max_connections needs"
+        );
+    }
+    ListenSettings { max_connections: settings.max_connections.min(most), ..settings }
 }
 
 fn session_store(config: &Config) -> Result<Arc<dyn SessionStore>, StartError> {

@@ -31,6 +31,7 @@ pub const KEYS: &[Key] = &[
         "duration",
         "From the connection to its first bytes, and to the end of each request's headers",
     ),
+    key("connections.body_timeout", "duration", "How long a request may fall silent before its end"),
     key(
         "connections.keep_alive_interval",
         "duration",
