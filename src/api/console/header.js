@@ -87,7 +87,6 @@ export class Header {
 }
 
 function messageOf(run) {
-  if (run.asksToContinue) return "The run asks for your input to go on.";
   return run.error ? "" : run.message;
 }
 

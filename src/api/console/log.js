@@ -1,7 +1,7 @@
 // The live log: one line per event that says something, the newest 2,000 of them.
 
 import { byId, cut, el } from "./dom.js";
-import { eventName, stateName, stateWords, time } from "./run.js";
+import { completeWords, eventName, stateName, stateWords, time } from "./run.js";
 
 // More lines make the page slow and nobody reads them here; the complete log is a link away.
 const MAX_LINES = 2000;
@@ -85,7 +85,7 @@ export class Log {
       case "APPROVAL_REQUIRED":
         return { kind: "ask", text: `The run asks for approval: ${event.approvalRequired?.summary || event.approvalRequired?.toolName || ""}` };
       case "COMPLETE":
-        return { kind: "good", text: text === "INPUT_REQUIRED" ? "Done. The run asks for your input to go on." : text || "Done" };
+        return { kind: "good", text: completeWords(text) };
       case "ERROR":
         return { kind: "bad", text: [event.error?.code, event.error?.message || text].filter(Boolean).join(": ") };
       case "CANCELLED":

@@ -34,6 +34,9 @@ const ask = new Ask(announcer, sendAnswer);
 const requests = new Requests(announcer, sendReply);
 const startPanel = new Start((how) => start(how));
 
+// The worker that executes what a conversation has planned.
+const PLAN = "session_plan";
+
 let run = null;
 let watch = null;
 
@@ -86,6 +89,8 @@ function refresh() {
   const latest = recent.latestRunId;
   ask.show(run, latest === "" || latest === run.runId || !hasEnded(run.state));
   requests.show(run);
+  const planned = run.state === "SUCCEEDED" && run.pipelineId === "plan_pipeline" && !run.asksToContinue;
+  byId("run-plan").hidden = !planned || !startPanel.offers(PLAN);
   recent.update(run.runId, run.state);
 }
 
@@ -95,7 +100,8 @@ function onStatus(told) {
   byId("gone-text").textContent = told.message ?? "";
   if (told.kind === "ended" || told.kind === "gone") {
     run.gone = told.kind === "gone";
-    recent.load().then(refreshIfAny);
+    // A run may have changed the session, and with it what can be started.
+    Promise.all([recent.load(), startPanel.loadWorkers()]).then(refreshIfAny);
     showSession();
   }
 }
@@ -215,6 +221,7 @@ function route() {
 
 byId("cancel").addEventListener("click", cancel);
 for (const id of ["again", "error-again"]) byId(id).addEventListener("click", again);
+byId("run-plan").addEventListener("click", () => start({ pipelineId: PLAN, params: {} }));
 byId("start-toggle").addEventListener("click", () => openStart(!document.body.classList.contains("start-open")));
 byId("skip").addEventListener("click", (event) => {
   event.preventDefault();
@@ -223,6 +230,5 @@ byId("skip").addEventListener("click", (event) => {
 window.addEventListener("hashchange", route);
 listenForKeys({ openStart: () => openStart(true) });
 route();
-startPanel.loadWorkers();
-recent.load().then(refreshIfAny);
+Promise.all([recent.load(), startPanel.loadWorkers()]).then(refreshIfAny);
 showSession();

@@ -25,6 +25,12 @@ export const eventName = (type) => (type ?? "").replace(PREFIX.event, "");
 /** The words for a state's name. */
 export const stateWords = (name) => STATE_WORDS[name] ?? "starting";
 
+/** What the message of a COMPLETE event means to a person: two of them are words of the protocol. */
+export function completeWords(message) {
+  if (message === "INPUT_REQUIRED") return "The run asks for your input to go on.";
+  return message === "" || message === "COMPLETE" ? "Done" : message;
+}
+
 /** True for the states that a run never leaves. */
 export const hasEnded = (name) => ENDED.has(name);
 
@@ -106,7 +112,7 @@ function enter(run, state) {
 
 function end(run, event, state) {
   run.finishedAt = time(event.time);
-  run.message = event.message ?? "";
+  run.message = state === "SUCCEEDED" ? completeWords(event.message ?? "") : (event.message ?? "");
   enter(run, state);
   clearRequests(run);
 }

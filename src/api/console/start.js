@@ -47,6 +47,11 @@ export class Start {
     }
   }
 
+  /** True when a worker of this key can be started. */
+  offers(key) {
+    return this.#workers.some((worker) => worker.key === key);
+  }
+
   /** Fills the form for any worker, such as to start one again with other parameters. */
   prefill(pipelineId, params) {
     if (![...this.#select.options].some((option) => option.value === pipelineId)) {

@@ -53,8 +53,9 @@ export class Talk {
   take(event) {
     const kind = eventName(event.eventType);
     if (kind === "DELTA") this.#grow(event.delta?.text ?? "");
-    const answer = event.clientView?.llmResponse;
-    if (answer) this.#answer(answer);
+    // An answer in words that comes with a drawing stands in the output: an event has room for one view.
+    const answer = event.clientView?.llmResponse || event.result?.output?.assistant_message;
+    if (typeof answer === "string" && answer) this.#answer(answer);
     if (kind === "INPUT_REQUIRED" && event.inputRequired?.prompt) this.#ask(event.inputRequired.prompt);
     if (["COMPLETE", "ERROR", "CANCELLED"].includes(kind)) {
       this.#settle();
