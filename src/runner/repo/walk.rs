@@ -234,7 +234,8 @@ mod tests {
         let seen_by_git = repo.git(&["ls-files", "--others", "--exclude-standard"]);
         let mut seen_by_git: Vec<_> = seen_by_git.lines().collect();
         let mut seen = paths(&repo.path());
-        (seen_by_git.sort_unstable(), seen.sort_unstable());
+        seen_by_git.sort_unstable();
+        seen.sort_unstable();
         assert_eq!(seen, seen_by_git);
         assert!(seen.len() > 5, "{seen:?}");
     }

@@ -203,3 +203,15 @@ async fn errors_carry_codes_and_no_secrets() {
         assert!(!error.message.contains("s3cret"));
     }
 }
+
+#[test]
+fn a_worker_on_any_thread_can_open() {
+    fn sendable<T: Send>(it: T) -> T {
+        it
+    }
+    let clones = tempfile::tempdir().unwrap();
+    let repositories = repositories(&[], clones.path(), RepoLimits::default());
+    let (id, cancel) = (session("s"), CancellationToken::new());
+    drop(sendable(repositories.open("/", &id, &cancel, |_| {})));
+    drop(sendable(repositories.forget(&id)));
+}
