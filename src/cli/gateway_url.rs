@@ -48,8 +48,9 @@ impl FromStr for GatewayUrl {
     type Err = GatewayUrlError;
 
     fn from_str(text: &str) -> Result<Self, GatewayUrlError> {
-        let text = text.trim().trim_end_matches('/');
-        let shown = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+        let text = text.trim();
+        let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
+        let shown = format!("{scheme}://{}", rest.trim_end_matches('/'));
         let uri: Uri = shown.parse().map_err(|_| GatewayUrlError)?;
         let known = uri.scheme() == Some(&Scheme::HTTP) || uri.scheme() == Some(&Scheme::HTTPS);
         let host = uri.host().is_some_and(|it| !it.is_empty());

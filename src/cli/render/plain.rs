@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::{
     Render,
-    story::{Said, Story},
+    story::{Place, Said, Story},
 };
 use crate::wire::v1;
 
@@ -44,8 +44,13 @@ impl<O: Write, E: Write> Render for Plain<O, E> {
                     self.end_piece()?;
                 }
                 for line in lines {
-                    let text = format!("[{:>3}%] {}", self.story.percent(), line.text);
-                    writeln!(self.out, "{}", text.trim_end())?;
+                    match line.place {
+                        Place::Below => writeln!(self.out, "{}", line.text)?,
+                        _ => {
+                            let text = format!("[{:>3}%] {}", self.story.percent(), line.text);
+                            writeln!(self.out, "{}", text.trim_end())?;
+                        }
+                    }
                 }
             }
         }

@@ -50,8 +50,19 @@ pub(super) struct Line {
     pub(super) tone: Tone,
     /// What is said; made safe, may have line breaks.
     pub(super) text: String,
-    /// True for what a moving display shows in another way: states and progress.
-    pub(super) moving: bool,
+    /// Where it belongs.
+    pub(super) place: Place,
+}
+
+/// Where a line belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In the story.
+    Story,
+    /// Where progress is shown, if that has a place of its own: states and the like.
+    Progress,
+    /// Below the end of the story: views and results.
+    Below,
 }
 
 /// What an event says.
@@ -65,11 +76,15 @@ pub(super) enum Said {
 
 impl Line {
     fn new(tone: Tone, text: impl AsRef<str>) -> Self {
-        Self { tone, text: text::safe(text.as_ref()).trim_end().to_owned(), moving: false }
+        Self { tone, text: text::safe(text.as_ref()).trim_end().to_owned(), place: Place::Story }
     }
 
     fn moving(text: impl AsRef<str>) -> Self {
-        Self { moving: true, ..Self::new(Tone::Quiet, text) }
+        Self { place: Place::Progress, ..Self::new(Tone::Quiet, text) }
+    }
+
+    fn below(text: impl AsRef<str>) -> Self {
+        Self { place: Place::Below, ..Self::new(Tone::Normal, text) }
     }
 }
 
@@ -195,12 +210,12 @@ impl Story {
         let drawn = match view.as_ref().and_then(|it| it.content.as_ref()) {
             Some(Content::Graph(it)) => graph::lines(it),
             Some(Content::LlmResponse(text)) if !self.repeats(text, &event.message) => {
-                vec![Line::new(Tone::Normal, text).text]
+                vec![text.clone()]
             }
             _ => Vec::new(),
         };
         if event.message == INPUT_REQUIRED {
-            lines.extend(drawn.into_iter().map(|it| Line::new(Tone::Normal, it)));
+            lines.extend(drawn.into_iter().map(Line::below));
             return lines;
         }
         let took = match (self.began, event.time) {
@@ -210,7 +225,7 @@ impl Story {
         let message = if event.message.is_empty() { "completed" } else { event.message.trim_end() };
         lines.push(Line::new(Tone::Good, format!("✓ {message}{took}")));
         let shows_graph = !drawn.is_empty();
-        lines.extend(drawn.into_iter().map(|it| Line::new(Tone::Normal, it)));
+        lines.extend(drawn.into_iter().map(Line::below));
         if !shows_graph && let Some(Detail::Result(result)) = &event.detail {
             lines.extend(result.output.as_ref().and_then(result_line));
         }
@@ -232,7 +247,7 @@ fn result_line(output: &prost_types::Value) -> Option<Line> {
     };
     let cut: String = shown.chars().take(RESULT_CHARS).collect();
     let more = if cut.len() < shown.len() { " … (--json shows all of it)" } else { "" };
-    Some(Line::new(Tone::Normal, format!("{cut}{more}")))
+    Some(Line::below(format!("{cut}{more}")))
 }
 
 fn error_line(event: &v1::WatchRunResponse) -> Line {

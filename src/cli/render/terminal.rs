@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::{
     Render,
     bar::Bar,
-    story::{Said, Story},
+    story::{Place, Said, Story},
     style::{Paint, Tone},
     text,
 };
@@ -143,7 +143,7 @@ impl<O: Write, E: Write> Render for Terminal<O, E> {
             }
             Said::Lines(lines) => {
                 let mut above = String::new();
-                for line in lines.iter().filter(|it| !it.moving) {
+                for line in lines.iter().filter(|it| it.place != Place::Progress) {
                     above.push_str(self.end_piece());
                     above.push_str(&self.paint.paint(line.tone, &line.text));
                     above.push('\n');
