@@ -7,23 +7,34 @@ use tonic_health::ServingStatus;
 
 use crate::{
     api::{self, ApiSettings, Listener},
-    config::Config,
+    config::{Config, SessionStoreKind},
     gateway::Gateway,
     run::{Runs, sweep_ended},
-    runner::{Catalog, Contexts, Launcher, Services},
+    runner::{
+        Catalog, CatalogError, CommandWorker, Contexts, Launcher, Services,
+        llm::{LanguageModel, LlmSettingsError, OpenAiCompatible},
+        mcp::{McpRegistry, McpSettingsError},
+        repo::{
+            git::CloneLimits,
+            open::{RepoLimits, Repositories},
+            policy::{HostRuleError, RepoPolicy},
+        },
+    },
     runtime::{
         shutdown::{self, Shutdown},
         task::{self, TaskKind},
     },
     session::{Sessions, sweep_unused},
-    storage::{MemoryRunLog, MemorySessionStore, RunLog, SessionStore},
+    storage::{
+        FileOptions, FileSessionStore, MemoryRunLog, MemorySessionStore, OpenError, RunLog, SessionStore,
+    },
 };
 
 /// Why the gateway does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The port cannot be had.
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}")]
     Listen {
         /// What was to be bound.
         address: SocketAddr,
@@ -31,16 +42,31 @@ pub enum StartError {
         source: io::Error,
     },
     /// The data folder cannot be made.
-    #[error("cannot make the data folder {}: {source}", folder.display())]
+    #[error("cannot make the data folder {}", folder.display())]
     Data {
         /// The folder.
         folder: PathBuf,
         /// Why it cannot.
         source: io::Error,
     },
+    /// The sessions cannot be read.
+    #[error(transparent)]
+    Sessions(#[from] OpenError),
+    /// A rule for hosts cannot be read.
+    #[error("repos.hosts: {0}")]
+    Hosts(#[from] HostRuleError),
+    /// The language model cannot be used as it is configured.
+    #[error(transparent)]
+    Model(#[from] LlmSettingsError),
+    /// The MCP servers cannot be used as they are configured.
+    #[error("mcp: {0}")]
+    Tools(#[from] McpSettingsError),
+    /// A configured worker has the key of another.
+    #[error("workers: {0}")]
+    Worker(#[from] CatalogError),
     /// Signals cannot be received.
-    #[error("cannot receive signals: {0}")]
-    Signals(io::Error),
+    #[error("cannot receive signals")]
+    Signals(#[source] io::Error),
 }
 
 /// How the gateway ended.
@@ -64,11 +90,19 @@ pub async fn serve(config: Config) -> Result<Ended, StartError> {
     // From the inside out: what is stored, what runs, what serves.
     let shutdown = Shutdown::default();
     let log: Arc<dyn RunLog> = Arc::new(MemoryRunLog::new(config.run.memory_limits()));
-    let store: Arc<dyn SessionStore> = Arc::new(MemorySessionStore::default());
+    let store = session_store(&config)?;
     let sessions = Sessions::new(store);
     let runs = Runs::new(log.clone(), shutdown.clone());
-    let catalog = Catalog::builtin();
-    let contexts = Contexts::new(Services { catalog: Arc::new(catalog) });
+    let catalog = catalog(&config)?;
+    let tools = Arc::new(McpRegistry::new(config.mcp.servers.clone())?);
+    let repositories = Arc::new(repositories(&config, listener.address())?);
+    let services = Services {
+        catalog: Arc::new(catalog),
+        model: language_model(&config)?,
+        tools: tools.clone(),
+        repositories,
+    };
+    let contexts = Contexts::new(services);
     let launcher = Launcher::new(&config.runner, config.data.join("artifacts"), contexts, sessions.clone());
     let forget = launcher.clone();
     let sweepers = [
@@ -99,6 +133,7 @@ pub async fn serve(config: Config) -> Result<Ended, StartError> {
     drop(served.await);
     // Then the runs: their workers are told, and end.
     runs.cancel_all("the gateway is ending", config.runner.cancel_grace).await;
+    tools.close().await;
     sweepers.iter().for_each(tokio::task::JoinHandle::abort);
     // Last what is stored.
     if let Err(error) = sessions.flush().await {
@@ -106,6 +141,45 @@ pub async fn serve(config: Config) -> Result<Ended, StartError> {
     }
     tracing::info!("ended");
     Ok(ended)
+}
+
+fn session_store(config: &Config) -> Result<Arc<dyn SessionStore>, StartError> {
+    match config.session.store {
+        SessionStoreKind::Memory => Ok(Arc::new(MemorySessionStore::default())),
+        SessionStoreKind::File => {
+            let file = config.data.join("init_sessions.json");
+            Ok(Arc::new(FileSessionStore::open(file, FileOptions::default())?))
+        }
+    }
+}
+
+fn repositories(config: &Config, listening: SocketAddr) -> Result<Repositories, StartError> {
+    let settings = &config.repos;
+    let hosts = settings.hosts.as_ref().map(|hosts| hosts.iter().map(|it| it.parse()).collect());
+    let policy = RepoPolicy::new(settings.roots.clone(), hosts.transpose()?, listening.ip().is_loopback());
+    let clone = CloneLimits { bytes: settings.clone_bytes, timeout: settings.clone_timeout };
+    let limits = RepoLimits { clone, ..RepoLimits::default() };
+    let repositories = Repositories::new(policy, config.data.join("clones"), limits);
+    if let Err(error) = repositories.remove_leftovers() {
+        tracing::warn!(%error, "could not remove the leftovers of unfinished clones");
+    }
+    Ok(repositories)
+}
+
+fn language_model(config: &Config) -> Result<Option<Arc<dyn LanguageModel>>, LlmSettingsError> {
+    if !config.llm.is_configured() {
+        return Ok(None);
+    }
+    Ok(Some(Arc::new(OpenAiCompatible::new(config.llm.clone())?)))
+}
+
+/// The gateway's own workers and the configured ones.
+fn catalog(config: &Config) -> Result<Catalog, CatalogError> {
+    let mut catalog = Catalog::builtin();
+    for (key, settings) in &config.workers {
+        catalog.add(Arc::new(CommandWorker::new(key.clone(), settings.clone(), config.folder.clone())))?;
+    }
+    Ok(catalog)
 }
 
 /// The line that tells scripts where the gateway listens.

@@ -92,7 +92,13 @@ fn print(config: &Config) -> ExitCode {
 }
 
 fn fail(code: u8, error: &dyn std::error::Error) -> ExitCode {
-    eprintln!("rungate: {error}");
+    eprint!("rungate: {error}");
+    let mut error = error;
+    while let Some(source) = error.source() {
+        eprint!(": {source}");
+        error = source;
+    }
+    eprintln!();
     ExitCode::from(code)
 }
 

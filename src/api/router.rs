@@ -1,6 +1,7 @@
 //! Everything on the public port, in one router.
 
 use axum::{Router, routing::get};
+use prost_reflect::DescriptorPool;
 use serde::{Deserialize, Serialize};
 use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
@@ -46,9 +47,10 @@ pub async fn router(gateway: Gateway, settings: &ApiSettings) -> (Router, Health
         (Ok(v1), Ok(v1alpha)) => services = services.add_service(v1).add_service(v1alpha),
         (Err(error), _) | (_, Err(error)) => unreachable!("the descriptors were made by the build: {error}"),
     }
-    let rpc = rpc_stack(services.into_axum_router(), wire::descriptor_pool().clone(), RpcLimits::default());
+    let rpc = rpc_stack(services.into_axum_router(), all_descriptors(), RpcLimits::default());
     let router = Router::new()
         .route("/", get(console::index))
+        .route("/console/{name}", get(console::file))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/v1/runs/{run_id}/events", get(sse::run_events))
@@ -56,4 +58,19 @@ pub async fn router(gateway: Gateway, settings: &ApiSettings) -> (Router, Health
         .with_state(gateway)
         .layer(cors::layer(&settings.cors));
     (router, reporter)
+}
+
+/// The descriptors of our own service and of the standard ones, so that all are served over Connect and JSON too.
+fn all_descriptors() -> DescriptorPool {
+    let mut pool = wire::descriptor_pool().clone();
+    for standard in [
+        tonic_health::pb::FILE_DESCRIPTOR_SET,
+        tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+        tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+    ] {
+        if let Err(error) = pool.decode_file_descriptor_set(standard) {
+            unreachable!("the standard services have good descriptors: {error}")
+        }
+    }
+    pool
 }

@@ -1,6 +1,9 @@
 //! Puts the configuration together from its sources, and says clearly what is wrong with them.
 
-use std::{fs, io, path::PathBuf};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use toml::{Table, Value};
 
@@ -28,7 +31,7 @@ pub struct Sources {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The named file cannot be read.
-    #[error("cannot read {file}: {source}")]
+    #[error("cannot read {}", file.display())]
     Unreadable {
         /// The file.
         file: PathBuf,
@@ -36,7 +39,7 @@ pub enum ConfigError {
         source: io::Error,
     },
     /// The file is no TOML.
-    #[error("{file}: {source}")]
+    #[error("{}", file.display())]
     Malformed {
         /// The file.
         file: PathBuf,
@@ -61,7 +64,9 @@ pub enum ConfigError {
 /// Reads the sources; a later one overrides an earlier one key by key.
 pub fn load(sources: Sources) -> Result<Config, ConfigError> {
     let mut table = Table::new();
+    let mut folder = PathBuf::from(".");
     if let Some((file, text)) = read_file(sources.file)? {
+        folder = file.parent().filter(|it| !it.as_os_str().is_empty()).map_or(folder, Path::to_owned);
         table = text
             .parse()
             .map_err(|error| ConfigError::Malformed { file: file.clone(), source: Box::new(error) })?;
@@ -76,7 +81,9 @@ pub fn load(sources: Sources) -> Result<Config, ConfigError> {
     for (key, value) in sources.flags {
         set(&mut table, key, value);
     }
-    Value::Table(table).try_into().map_err(|error: toml::de::Error| ConfigError::BadValue(error.to_string()))
+    let config: Result<Config, toml::de::Error> = Value::Table(table).try_into();
+    let config = config.map_err(|error| ConfigError::BadValue(error.to_string()))?;
+    Ok(Config { folder, ..config })
 }
 
 fn read_file(named: Option<PathBuf>) -> Result<Option<(PathBuf, String)>, ConfigError> {
@@ -162,7 +169,7 @@ fn value_of_text(key: &str, text: &str) -> Result<Value, ConfigError> {
         Some(Value::Boolean(_)) => {
             text.trim().parse().map(Value::Boolean).map_err(|_| wrong("true or false"))
         }
-        Some(Value::Array(_)) => {
+        _ if KEYS.iter().any(|it| it.name == key && it.unit.starts_with("list")) => {
             let items = text.split(',').map(str::trim).filter(|it| !it.is_empty());
             Ok(Value::Array(items.map(|it| Value::String(it.to_owned())).collect()))
         }

@@ -3,13 +3,17 @@
 mod keys;
 mod load;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
+use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     api::{CorsSettings, ListenSettings},
-    runner::RunnerSettings,
+    model::WorkerKey,
+    runner::{
+        CommandSettings, RunnerSettings, llm::LlmSettings, mcp::McpServerSettings, repo::git::CloneLimits,
+    },
     runtime::telemetry::LogSettings,
     storage::MemoryLimits,
 };
@@ -37,6 +41,17 @@ pub struct Config {
     pub runner: RunnerSettings,
     /// How sessions are kept.
     pub session: SessionSettings,
+    /// Which repositories clients may name.
+    pub repos: RepoSettings,
+    /// The language model that workers may ask.
+    pub llm: LlmSettings,
+    /// Tools that workers may call.
+    pub mcp: McpSettings,
+    /// The user's own programs.
+    pub workers: BTreeMap<WorkerKey, CommandSettings>,
+    /// The folder of the configuration file: where the user's programs are started.
+    #[serde(skip)]
+    pub folder: PathBuf,
 }
 
 /// How runs are kept.
@@ -44,7 +59,7 @@ pub struct Config {
 #[serde(default, deny_unknown_fields)]
 pub struct RunSettings {
     /// How long a run can be read after its end.
-    #[serde(with = "crate::runtime::duration_text")]
+    #[serde(with = "duration")]
     pub retention: Duration,
     /// Bytes that the log of one run may take in memory. A run that reaches it ends with an error.
     pub memory_per_run: usize,
@@ -52,13 +67,52 @@ pub struct RunSettings {
     pub memory_total: usize,
 }
 
+/// Which repositories clients may name.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RepoSettings {
+    /// Folders below which local repositories may lie. Without it: any folder while the gateway listens on loopback, else
+    /// none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub roots: Option<Vec<PathBuf>>,
+    /// Servers that may be cloned from, as `host`, `host:port` or `scheme://host`; a listed one may be private. Without it:
+    /// any public server, by https.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hosts: Option<Vec<String>>,
+    /// Bytes that one clone may take on disk.
+    pub clone_bytes: u64,
+    /// How long one clone may take.
+    #[serde(with = "duration")]
+    pub clone_timeout: Duration,
+}
+
+/// Tools that workers may call.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct McpSettings {
+    /// MCP servers by name.
+    pub servers: BTreeMap<String, McpServerSettings>,
+}
+
 /// How sessions are kept.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SessionSettings {
+    /// Whether sessions outlive the process.
+    pub store: SessionStoreKind,
     /// Sessions that nobody has used for so long are forgotten.
-    #[serde(with = "crate::runtime::duration_text")]
+    #[serde(with = "duration")]
     pub retention: Duration,
+}
+
+/// Where sessions are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SessionStoreKind {
+    /// In `init_sessions.json` in the data folder, and a journal beside it.
+    File,
+    /// In memory: gone with the process.
+    Memory,
 }
 
 impl Default for Config {
@@ -72,6 +126,11 @@ impl Default for Config {
             run: RunSettings::default(),
             runner: RunnerSettings::default(),
             session: SessionSettings::default(),
+            repos: RepoSettings::default(),
+            llm: LlmSettings::default(),
+            mcp: McpSettings::default(),
+            workers: BTreeMap::new(),
+            folder: PathBuf::from("."),
         }
     }
 }
@@ -82,9 +141,16 @@ impl Default for RunSettings {
     }
 }
 
+impl Default for RepoSettings {
+    fn default() -> Self {
+        let CloneLimits { bytes, timeout } = CloneLimits::default();
+        Self { roots: None, hosts: None, clone_bytes: bytes, clone_timeout: timeout }
+    }
+}
+
 impl Default for SessionSettings {
     fn default() -> Self {
-        Self { retention: Duration::from_secs(30 * 24 * 3600) }
+        Self { store: SessionStoreKind::File, retention: Duration::from_secs(30 * 24 * 3600) }
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::{Catalog, Resolver, builtin};
+use super::{Catalog, Resolver, llm::LanguageModel, mcp::McpRegistry, repo::open::Repositories};
 use crate::model::{ClientView, Session, SessionId, UidGenerator};
 
 /// Contexts that are kept at a time. Beyond it those of sessions without a run are dropped and built again on need.
@@ -15,6 +15,12 @@ const KEPT_CONTEXTS: usize = 1024;
 pub struct Services {
     /// The workers that every session has.
     pub catalog: Arc<Catalog>,
+    /// The language model, where one is configured.
+    pub model: Option<Arc<dyn LanguageModel>>,
+    /// The tools of MCP servers; none where none is configured.
+    pub tools: Arc<McpRegistry>,
+    /// The repositories that clients may name.
+    pub repositories: Arc<Repositories>,
 }
 
 /// What the workers of one session work with.
@@ -67,9 +73,24 @@ impl RunContext {
         &self.session_id
     }
 
+    /// The language model, where one is configured.
+    pub fn model(&self) -> Option<&dyn LanguageModel> {
+        self.services.model.as_deref()
+    }
+
+    /// The tools of MCP servers; none where none is configured.
+    pub fn tools(&self) -> &McpRegistry {
+        &self.services.tools
+    }
+
+    /// The repositories that clients may name. What is read of one goes through a handle that cannot leave it.
+    pub fn repositories(&self) -> &Repositories {
+        &self.services.repositories
+    }
+
     /// The workers of the session as it is now.
     pub fn resolver(&self, session: &Session) -> Resolver {
-        Resolver::new(self.services.catalog.clone(), builtin::session_workers(session))
+        Resolver::of_session(self.services.catalog.clone(), session)
     }
 
     /// Gives the nodes of a worker's view their uids; the same node gets the same uid in all views of the session.

@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Contexts, RunRequest, cache::Cache, execute::Executor, node::TimeLimits};
@@ -19,10 +20,10 @@ pub struct RunnerSettings {
     /// Workers of one run at work at a time.
     pub parallel: usize,
     /// After this long a worker has failed, unless it sets a time of its own.
-    #[serde(with = "crate::runtime::duration_text")]
+    #[serde(with = "duration")]
     pub timeout: Duration,
     /// From the request to stop to the use of force.
-    #[serde(with = "crate::runtime::duration_text")]
+    #[serde(with = "duration")]
     pub cancel_grace: Duration,
 }
 

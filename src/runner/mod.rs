@@ -2,15 +2,20 @@
 
 mod builtin;
 mod cache;
+mod command;
 mod context;
 mod emitter;
 mod execute;
 mod launcher;
+pub mod llm;
+pub mod mcp;
 mod node;
 mod plan;
+pub mod repo;
 mod resolver;
 mod worker;
 
+pub use command::{CommandSettings, CommandWorker};
 pub use context::{Contexts, RunContext, Services};
 pub use emitter::{Emitter, StopWork};
 pub use launcher::{Launcher, RunnerSettings};

@@ -2,7 +2,6 @@
 
 pub mod backoff;
 pub mod clock;
-pub mod duration_text;
 pub mod shutdown;
 pub mod task;
 pub mod telemetry;

@@ -9,4 +9,7 @@ pub mod sessions;
 pub use runs::{
     AppendError, CreateError, ListRuns, MemoryLimits, MemoryRunLog, ReadError, RunLog, RunPage, Slice,
 };
-pub use sessions::{MemorySessionStore, PutError, Revision, SessionStore, StoreError, Stored};
+pub use sessions::{
+    FileOptions, FileSessionStore, Loaded, MemorySessionStore, OpenError, PutError, Revision, SessionStore,
+    StoreError, Stored,
+};

@@ -1,38 +1,112 @@
-//! gRPC, gRPC-Web and Connect in front of one tonic service.
+//! gRPC, gRPC-Web and Connect from one tonic service on one port.
+//!
+//! The content type decides who serves a call:
+//!
+//! ```text
+//! application/grpc, +proto          ───────────────────────────► mend ─► tonic
+//! application/grpc-web(-text), +proto ─► early_answer ─► tonic-web ─► mend ─► tonic
+//! all others, all +json, Connect GET  ─► connectrpc ─► connect ─► mend ─► tonic
+//! ```
+//!
+//! [`mend`] is one layer over tonic that makes it keep the gRPC specification where tonic alone does not;
+//! [`connect`] translates what the `connectrpc` crate has decoded into in-process gRPC calls. Nobody here knows
+//! a service: methods and messages come from the descriptors, so health and reflection are served like the rest.
+
+mod connect;
+mod early_answer;
+mod mend;
+mod methods;
+mod protocol;
+#[cfg(test)]
+mod tests;
+mod trailers;
 
 use std::convert::Infallible;
+use std::task::{Context, Poll};
 
-use axum::{Router, body::Body};
+use axum::body::Body;
+use connectrpc::ConnectRpcService;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{Request, Response};
 use prost_reflect::DescriptorPool;
-use tower::{Service, ServiceExt as _};
+use tonic_web::{GrpcWebLayer, GrpcWebService};
+use tower::{Layer, Service, ServiceExt};
 
-/// Bounds of RPCs.
-#[derive(Debug, Clone, Copy)]
+use self::connect::TonicBridge;
+use self::mend::MendedTonic;
+use self::methods::Methods;
+use self::protocol::Protocol;
+pub use self::trailers::Trailers;
+
+/// Largest request message a gateway takes unless told otherwise: 4 MiB, as everywhere in the gRPC world.
+const DEFAULT_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+
+/// Bounds of what a client may send.
+#[derive(Clone, Copy, Debug)]
 pub struct RpcLimits {
-    /// The largest message.
+    /// Largest request message in bytes, decompressed. A larger one ends its call with RESOURCE_EXHAUSTED.
+    ///
+    /// The tonic services must be built with this very number as their `max_decoding_message_size`, because they
+    /// alone see the size of a decompressed gRPC message.
     pub message_bytes: usize,
 }
 
 impl Default for RpcLimits {
     fn default() -> Self {
-        Self { message_bytes: crate::model::limits::MESSAGE_BYTES }
+        Self { message_bytes: DEFAULT_MESSAGE_BYTES }
     }
 }
 
-/// placeholder
-pub fn rpc_stack(
-    grpc: Router,
-    _descriptors: DescriptorPool,
-    _limits: RpcLimits,
-) -> impl Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
-+ Clone
-+ Send
-+ Sync
-+ 'static {
-    let svc = tower::Layer::layer(&tonic_web::GrpcWebLayer::new(), grpc);
-    tower::service_fn(move |request: Request<Body>| {
-        let svc = svc.clone();
-        async move { Ok(svc.oneshot(request).await.unwrap_or_else(|e| match e {}).map(Body::new)) }
-    })
+/// Serves every RPC protocol from one tonic router. Cheap to clone; each call is a call on a clone.
+#[derive(Clone)]
+pub struct RpcStack {
+    grpc: MendedTonic,
+    grpc_web: GrpcWebService<MendedTonic>,
+    connect: ConnectRpcService<TonicBridge>,
+}
+
+/// Builds the stack over `grpc`, the router of [`tonic::service::Routes::into_axum_router`].
+///
+/// `descriptors` must hold every service of the router that is to be served over Connect and JSON, and decides
+/// which methods take exactly one request message. Paths without a method in it are answered by tonic.
+///
+/// A handler finds the [`Trailers`] of its call in the extensions of its request.
+pub fn rpc_stack(grpc: axum::Router, descriptors: DescriptorPool, limits: RpcLimits) -> RpcStack {
+    let methods = Methods::of(&descriptors);
+    let mended = MendedTonic::new(grpc, methods.clone(), limits.message_bytes);
+    RpcStack {
+        grpc: mended.clone(),
+        grpc_web: GrpcWebLayer::new().layer(mended.clone()),
+        connect: connect::service(mended, methods, limits.message_bytes),
+    }
+}
+
+impl Service<Request<Body>> for RpcStack {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        match Protocol::of(&request) {
+            Protocol::Grpc => self.grpc.call(request),
+            Protocol::GrpcWeb(form) => {
+                request.headers_mut().insert(CONTENT_TYPE, form.content_type);
+                request.headers_mut().insert(ACCEPT, form.accept);
+                early_answer::serve(request, self.grpc_web.clone()).boxed()
+            }
+            Protocol::Refused(refusal) => {
+                let refuse = tower::service_fn(move |_| futures::future::ok(refusal.into_response()));
+                early_answer::serve(request, refuse).boxed()
+            }
+            Protocol::Connect => {
+                self.connect.clone().oneshot(request).map(|answer| answer.map(|r| r.map(Body::new))).boxed()
+            }
+        }
+    }
 }

@@ -6,6 +6,7 @@ mod sniff;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
+use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
 use serde::{Deserialize, Serialize};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -25,21 +26,21 @@ pub struct ListenSettings {
     /// Connections at a time. A connection beyond it is closed at once.
     pub max_connections: usize,
     /// From the connection to its first bytes, and again to the end of each request's headers.
-    #[serde(with = "crate::runtime::duration_text")]
+    #[serde(with = "duration")]
     pub header_timeout: Duration,
     /// HTTP/2 connections are pinged after so long a silence.
-    #[serde(with = "crate::runtime::duration_text")]
+    #[serde(with = "duration")]
     pub keep_alive_interval: Duration,
     /// A ping that stays unanswered for so long ends the connection.
-    #[serde(with = "crate::runtime::duration_text")]
+    #[serde(with = "duration")]
     pub keep_alive_timeout: Duration,
     /// Concurrent requests of one HTTP/2 connection.
     pub max_streams: u32,
     /// A peer that takes nothing for so long while data waits for it is cut; it can resume.
-    #[serde(with = "crate::runtime::duration_text")]
+    #[serde(with = "duration")]
     pub write_stall_timeout: Duration,
     /// From the beginning of the drain until what is still connected is dropped.
-    #[serde(with = "crate::runtime::duration_text")]
+    #[serde(with = "duration")]
     pub drain_timeout: Duration,
 }
 

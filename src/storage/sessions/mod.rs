@@ -1,8 +1,10 @@
 //! Sessions by id, changed by compare-and-set.
 
+mod file;
 mod memory;
 mod table;
 
+pub use file::{FileOptions, FileSessionStore, Loaded, OpenError};
 pub use memory::MemorySessionStore;
 
 use async_trait::async_trait;

@@ -1,0 +1,86 @@
+//! Lines of a program's output, bounded in length.
+
+use std::io;
+
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
+
+/// A line without its end.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Line {
+    /// The text; what is no UTF-8 is replaced.
+    pub(super) text: String,
+    /// True when the line was longer than allowed and its rest was dropped.
+    pub(super) cut: bool,
+}
+
+/// Reads lines of at most `longest` bytes.
+pub(super) struct Lines<R> {
+    reader: BufReader<R>,
+    longest: usize,
+    partial: Vec<u8>,
+    cut: bool,
+}
+
+impl<R: AsyncRead + Unpin> Lines<R> {
+    pub(super) fn new(reader: R, longest: usize) -> Self {
+        Self { reader: BufReader::new(reader), longest, partial: Vec::new(), cut: false }
+    }
+
+    /// The next line, also one without an end at the very end; `None` when there is no more.
+    ///
+    /// Cancel safe: what was read of a line is kept for the next call.
+    pub(super) async fn next(&mut self) -> io::Result<Option<Line>> {
+        loop {
+            let read = self.reader.fill_buf().await?;
+            if read.is_empty() {
+                let left = !self.partial.is_empty() || self.cut;
+                return Ok(left.then(|| self.take()));
+            }
+            let end = read.iter().position(|byte| *byte == b'\n');
+            let part = &read[..end.unwrap_or(read.len())];
+            let room = self.longest - self.partial.len();
+            self.partial.extend_from_slice(&part[..part.len().min(room)]);
+            self.cut |= part.len() > room;
+            let used = end.map_or(read.len(), |end| end + 1);
+            self.reader.consume(used);
+            if end.is_some() {
+                return Ok(Some(self.take()));
+            }
+        }
+    }
+
+    fn take(&mut self) -> Line {
+        let text = String::from_utf8_lossy(&self.partial).trim_end_matches('\r').to_owned();
+        self.partial.clear();
+        Line { text, cut: std::mem::take(&mut self.cut) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn lines(text: &[u8], longest: usize) -> Vec<(String, bool)> {
+        let mut lines = Lines::new(text, longest);
+        let mut all = Vec::new();
+        while let Some(line) = lines.next().await.unwrap() {
+            all.push((line.text, line.cut));
+        }
+        all
+    }
+
+    #[tokio::test]
+    async fn lines_end_with_a_line_feed_or_with_the_output() {
+        let expected =
+            [("a", false), ("", false), ("b", false), ("c", false)].map(|(text, cut)| (text.to_owned(), cut));
+        assert_eq!(lines(b"a\n\nb\r\nc", 10).await, expected);
+        assert_eq!(lines(b"", 10).await, []);
+    }
+
+    #[tokio::test]
+    async fn a_long_line_is_cut_and_the_next_one_is_whole() {
+        assert_eq!(lines(b"abcdef\nxy\n", 3).await, [("abc".to_owned(), true), ("xy".to_owned(), false)]);
+        assert_eq!(lines(b"abc\n", 3).await, [("abc".to_owned(), false)]);
+        assert_eq!(lines(b"abcd", 3).await, [("abc".to_owned(), true)]);
+    }
+}

@@ -1,0 +1,35 @@
+//! How a program is declared as a worker.
+
+use std::time::Duration;
+
+use jiff::fmt::serde::unsigned_duration::friendly::compact::optional as duration;
+use serde::{Deserialize, Serialize};
+
+use crate::model::WorkerKey;
+
+/// A worker that is a program: `[workers.KEY]` of the configuration.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CommandSettings {
+    /// The program and its arguments. Started in the folder of the configuration file, without a shell.
+    pub command: Vec<String>,
+    /// One line for people.
+    #[serde(default)]
+    pub description: String,
+    /// Keys of workers that run before it; their outputs arrive in `inputs`.
+    #[serde(default)]
+    pub requires: Vec<WorkerKey>,
+    /// After this long it has failed. Without it the runner's default counts.
+    #[serde(default, with = "duration", skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Duration>,
+    /// Its share of a run's progress, beside the shares of the other workers.
+    #[serde(default = "one")]
+    pub weight: u32,
+    /// When set, its output is used again while parameters, inputs and this text stay the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_version: Option<String>,
+}
+
+fn one() -> u32 {
+    1
+}

@@ -1,0 +1,253 @@
+//! The worker that a program is.
+
+use std::{io, os::unix::process::ExitStatusExt as _, path::PathBuf, process::ExitStatus, time::Duration};
+
+use async_trait::async_trait;
+use futures::{StreamExt as _, stream::FuturesUnordered};
+use serde_json::{Map, Value};
+use tokio::{
+    io::AsyncWriteExt as _,
+    process::ChildStdin,
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    CommandSettings,
+    lines::{Line, Lines},
+    message::{Begin, Said, input_answer},
+    process::{Pipes, Process},
+};
+use crate::{
+    model::{ClientView, RequestId, RunError, WorkerKey, limits},
+    runner::{Backend, Task, Worker, WorkerOutput, WorkerSpec},
+};
+
+/// The longest line of standard output. A longer one is an error: its end, and with it its meaning, is unknown.
+const STDOUT_LINE_BYTES: usize = limits::EVENT_TEXT_BYTES;
+/// The longest line of standard error. A longer one is cut.
+const STDERR_LINE_BYTES: usize = 64 << 10;
+/// Answers on their way to a program that does not read. A program that asks more than this waits for none.
+const ANSWERS: usize = 64;
+/// How long what a program has started may still write after the program's own end.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// See the module.
+pub struct CommandWorker {
+    spec: WorkerSpec,
+    command: Vec<String>,
+    folder: PathBuf,
+}
+
+/// A program at work.
+struct Work<'a> {
+    task: &'a Task,
+    answers: mpsc::Sender<Value>,
+    questions: FuturesUnordered<Question>,
+    result: Option<Value>,
+    error: Option<RunError>,
+    view: Option<ClientView>,
+    last_stderr: String,
+}
+
+type Question =
+    std::pin::Pin<Box<dyn Future<Output = (RequestId, Result<String, oneshot::error::RecvError>)> + Send>>;
+
+impl CommandWorker {
+    /// The worker `key`, started in `folder`.
+    pub fn new(key: WorkerKey, settings: CommandSettings, folder: PathBuf) -> Self {
+        let spec = WorkerSpec {
+            key,
+            description: settings.description,
+            requires: settings.requires,
+            backend: Backend::Command,
+            weight: settings.weight,
+            timeout: settings.timeout,
+            cache_version: settings.cache_version,
+        };
+        Self { spec, command: settings.command, folder }
+    }
+
+    fn begin(&self, task: &Task) -> Value {
+        let inputs: Map<_, _> =
+            task.inputs.iter().map(|(key, output)| (key.as_str().to_owned(), output.value.clone())).collect();
+        let request = &task.request;
+        let begin = Begin {
+            run_id: request.run_id.to_string(),
+            session_id: request.session.session_id.as_str(),
+            pipeline_id: request.pipeline_id.as_str(),
+            params: &request.params,
+            inputs,
+        };
+        serde_json::to_value(begin).unwrap_or_default()
+    }
+}
+
+#[async_trait]
+impl Worker for CommandWorker {
+    fn spec(&self) -> &WorkerSpec {
+        &self.spec
+    }
+
+    async fn run(&self, task: Task) -> Result<WorkerOutput, RunError> {
+        let (mut process, pipes) = Process::start(&self.command, &self.folder).map_err(|error| {
+            let program = self.command.first().map(String::as_str).unwrap_or_default();
+            tracing::warn!(worker = %self.spec.key, program, %error, "could not start a program");
+            let why = if error.kind() == io::ErrorKind::NotFound {
+                "it was not found"
+            } else {
+                "the system refused"
+            };
+            RunError::permanent("worker_failed", format!("cannot start `{program}`: {why}"))
+        })?;
+        let (answers, stdin_lines) = mpsc::channel(ANSWERS);
+        drop(answers.send(self.begin(&task)).await);
+        let mut work = Work {
+            task: &task,
+            answers,
+            questions: FuturesUnordered::new(),
+            result: None,
+            error: None,
+            view: None,
+            last_stderr: String::new(),
+        };
+        let Pipes { stdin, stdout, stderr } = pipes;
+        let stdout = Lines::new(stdout, STDOUT_LINE_BYTES);
+        let stderr = Lines::new(stderr, STDERR_LINE_BYTES);
+        let status = tokio::select! {
+            status = work.follow(&mut process, stdout, stderr) => status?,
+            () = feed(stdin, stdin_lines) => unreachable!("stdin is fed until the program has ended"),
+        };
+        work.output(status)
+    }
+}
+
+impl Work<'_> {
+    /// Takes up what the program says until it has ended.
+    async fn follow<O, E>(
+        &mut self,
+        process: &mut Process,
+        mut stdout: Lines<O>,
+        mut stderr: Lines<E>,
+    ) -> Result<ExitStatus, RunError>
+    where
+        O: tokio::io::AsyncRead + Unpin,
+        E: tokio::io::AsyncRead + Unpin,
+    {
+        let (mut stdout_open, mut stderr_open, mut told) = (true, true, false);
+        let mut ended: Option<(ExitStatus, Instant)> = None;
+        while stdout_open || stderr_open || ended.is_none() {
+            tokio::select! {
+                line = stdout.next(), if stdout_open => match line.map_err(broken)? {
+                    Some(line) => self.said(line).await?,
+                    None => stdout_open = false,
+                },
+                line = stderr.next(), if stderr_open => match line.map_err(broken)? {
+                    Some(line) => self.complained(line).await?,
+                    None => stderr_open = false,
+                },
+                status = process.wait(), if ended.is_none() => {
+                    ended = Some((status.map_err(broken)?, Instant::now() + LAST_WORDS));
+                }
+                Some((request_id, answer)) = self.questions.next(), if !self.questions.is_empty() => {
+                    if let Ok(text) = answer {
+                        self.answer(input_answer(&request_id, &text))?;
+                    }
+                }
+                () = self.task.cancel.cancelled(), if !told => {
+                    told = true;
+                    process.terminate();
+                }
+                () = sleep_until(ended.map_or_else(Instant::now, |it| it.1)), if ended.is_some() => break,
+            }
+        }
+        ended.map(|it| it.0).ok_or_else(|| RunError::permanent("worker_failed", "the program got lost"))
+    }
+
+    async fn said(&mut self, line: Line) -> Result<(), RunError> {
+        if line.cut {
+            let text = format!("a line of output is longer than {STDOUT_LINE_BYTES} bytes");
+            return Err(RunError::permanent("worker_protocol", text));
+        }
+        let emitter = &self.task.emitter;
+        match Said::read(&line.text) {
+            Said::Log(message) => emitter.log(message).await?,
+            Said::Progress { percent, message } => emitter.progress(percent, message).await?,
+            Said::Delta(text) => emitter.delta(text).await?,
+            Said::View(view) => {
+                self.view = Some(view.clone());
+                emitter.view("", view).await?;
+            }
+            Said::Result(output) => self.result = Some(output),
+            Said::Error { message, retryable } => {
+                let error = RunError::permanent("worker_failed", message);
+                self.error = Some(RunError { retryable, ..error });
+            }
+            Said::Input { request_id, prompt } => self.ask(request_id, prompt).await?,
+            Said::Unanswerable { what, answer } => {
+                emitter.log(format!("the program asked for {what}, which is not offered")).await?;
+                self.answer(answer)?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn complained(&mut self, line: Line) -> Result<(), RunError> {
+        self.last_stderr.clone_from(&line.text);
+        let text = if line.cut { format!("{} … [cut]", line.text) } else { line.text };
+        Ok(self.task.emitter.log(text).await?)
+    }
+
+    async fn ask(&mut self, request_id: RequestId, prompt: String) -> Result<(), RunError> {
+        let asked = self.task.emitter.ask(request_id.clone(), prompt).await;
+        let answer = asked.map_err(|error| RunError::permanent("worker_protocol", error.to_string()))?;
+        self.questions.push(Box::pin(async move { (request_id, answer.await) }));
+        Ok(())
+    }
+
+    fn answer(&self, line: Value) -> Result<(), RunError> {
+        let full = |_| RunError::permanent("worker_protocol", "the program does not read its answers");
+        self.answers.try_send(line).map_err(full)
+    }
+
+    fn output(self, status: ExitStatus) -> Result<WorkerOutput, RunError> {
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        if !status.success() {
+            return Err(RunError::permanent("worker_failed", failure(status, &self.last_stderr)));
+        }
+        Ok(WorkerOutput {
+            value: self.result.unwrap_or_default(),
+            view: self.view,
+            ..WorkerOutput::default()
+        })
+    }
+}
+
+/// Writes lines to the program as it takes them. Never returns: a program that reads nothing more is no error.
+async fn feed(mut stdin: ChildStdin, mut lines: mpsc::Receiver<Value>) {
+    while let Some(line) = lines.recv().await {
+        let text = format!("{line}\n");
+        if let Err(error) = stdin.write_all(text.as_bytes()).await {
+            tracing::debug!(%error, "a program does not read its standard input");
+            break;
+        }
+    }
+    std::future::pending().await
+}
+
+fn failure(status: ExitStatus, last_stderr: &str) -> String {
+    let end = match (status.code(), status.signal()) {
+        (Some(code), _) => format!("the program ended with exit code {code}"),
+        (None, Some(signal)) => format!("the program was ended by signal {signal}"),
+        (None, None) => "the program ended in an unknown way".to_owned(),
+    };
+    let last: String = last_stderr.trim().chars().take(500).collect();
+    if last.is_empty() { end } else { format!("{end}: {last}") }
+}
+
+fn broken(error: io::Error) -> RunError {
+    tracing::warn!(%error, "lost the pipes of a program");
+    RunError::retryable("worker_failed", "the connection to the program broke")
+}

@@ -1,0 +1,29 @@
+//! The conversation: what the person says reaches the run that asked.
+
+use serde_json::json;
+
+use crate::support::{client::Client, story};
+
+/// The bootstrap run greets and asks; the answer starts the continuation.
+pub(super) async fn bootstrap_and_continuation(client: Client) {
+    let caller = story::caller(client);
+    let repository = tempfile::tempdir().unwrap();
+    std::fs::write(repository.path().join("README.md"), "# thing\n\nCounts things.\n").unwrap();
+    let made = caller.call("InitRun", json!({"repoUrl": repository.path()})).await.unwrap();
+    let (session, bootstrap) = (story::text(&made["sessionId"]), story::text(&made["bootstrapRunId"]));
+    let log = client.watch(bootstrap).all().await;
+    story::check_log(bootstrap, &log);
+    let end = log.last().unwrap();
+    assert_eq!(
+        (&end["eventType"], &end["message"]),
+        (&"EVENT_TYPE_COMPLETE".into(), &"INPUT_REQUIRED".into())
+    );
+
+    let said = json!({"sessionId": session, "runId": bootstrap, "input": "count the things"});
+    let answer = caller.call("SubmitRunInput", said).await.unwrap();
+    let continuation = story::text(&answer["runId"]);
+    assert_ne!(continuation, bootstrap);
+    let log = client.watch(continuation).all().await;
+    assert_eq!(log.last().unwrap()["eventType"], "EVENT_TYPE_COMPLETE", "{log:#?}");
+    assert_eq!(log, story::log_of(client, continuation).await);
+}

@@ -1,0 +1,27 @@
+//! The real binary and real clients, over real sockets.
+//!
+//! Every test has a name and an end: one that hangs fails. A test whose tool is not installed is reported as ignored
+//! together with the reason; `tests/setup` installs the tools.
+
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking, and says why")]
+
+mod conformance;
+mod support;
+
+use std::process::ExitCode;
+
+use libtest_mimic::Arguments;
+
+/// Tests at a time. They wait more than they work, so there are more than processors.
+const THREADS: usize = 16;
+
+fn main() -> ExitCode {
+    support::allow_many_files();
+    support::report_panics_with_their_test();
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(THREADS);
+    let trials = [conformance::trials()].into_iter().flatten().collect();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    support::gateway::end_shared(conclusion.has_failed());
+    conclusion.exit_code()
+}

@@ -1,0 +1,218 @@
+//! The gateway as a process of its own.
+
+use std::{
+    ffi::OsString,
+    io::{BufRead as _, BufReader, Read},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::{
+    sync::{OnceCell, watch},
+    time::timeout,
+};
+
+/// The binary under test.
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_rungate");
+
+/// A gateway that needs longer to listen, or to end once it is told to, is broken.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// So much of what a gateway writes to standard error is kept.
+const STDERR_BYTES: usize = 1 << 20;
+const ANNOUNCEMENT: &str = "listening on http://";
+
+/// How a gateway is started.
+#[derive(Default)]
+pub(crate) struct Setup {
+    config: String,
+    environment: Vec<(&'static str, String)>,
+    data: Option<PathBuf>,
+}
+
+/// A gateway that runs. It ends with this value.
+pub(crate) struct Gateway {
+    child: Mutex<Child>,
+    pid: Pid,
+    address: SocketAddr,
+    folder: TempDir,
+    lines: watch::Receiver<Lines>,
+    stderr: Arc<Mutex<String>>,
+}
+
+/// What the gateway has written to standard output.
+#[derive(Default)]
+struct Lines {
+    seen: Vec<String>,
+    /// Standard output is closed, because the process has ended.
+    ended: bool,
+}
+
+static SHARED: OnceCell<Gateway> = OnceCell::const_new();
+
+/// The gateway of all tests that leave it as it is.
+pub(crate) async fn shared() -> &'static Gateway {
+    let start = || Setup::default().environment("RUNGATE_RUN_RETENTION", "10m").start();
+    SHARED.get_or_init(start).await
+}
+
+/// Ends the shared gateway; statics are not dropped.
+pub(crate) fn end_shared(tell: bool) {
+    if let Some(gateway) = SHARED.get() {
+        gateway.kill();
+        if tell {
+            eprintln!("the shared gateway wrote:\n{}", gateway.stderr());
+        }
+    }
+}
+
+impl Setup {
+    /// Text of `rungate.toml`.
+    pub(crate) fn config(mut self, text: &str) -> Self {
+        self.config.push_str(text);
+        self
+    }
+
+    /// An environment variable.
+    pub(crate) fn environment(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.environment.push((name, value.into()));
+        self
+    }
+
+    /// The data folder of an earlier gateway.
+    pub(crate) fn data(mut self, folder: &Path) -> Self {
+        self.data = Some(folder.to_owned());
+        self
+    }
+
+    /// Starts the gateway and waits until it accepts connections.
+    pub(crate) async fn start(self) -> Gateway {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("rungate.toml");
+        std::fs::write(&config, self.config).unwrap();
+        let data = self.data.unwrap_or_else(|| folder.path().join("data"));
+        let mut command = Command::new(BINARY);
+        let arguments = ["serve".into(), "--listen".into(), "127.0.0.1:0".into(), "--data".into()];
+        let arguments =
+            arguments.into_iter().chain([data.into_os_string(), "--config".into(), config.into()]);
+        command.args(arguments.collect::<Vec<OsString>>()).current_dir(folder.path());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.envs(self.environment);
+        let mut child = command.spawn().unwrap();
+        let pid = Pid::from_child(&child);
+        let stderr = keep(child.stderr.take().unwrap());
+        let mut lines = follow(child.stdout.take().unwrap());
+        let told = lines.wait_for(|it| it.ended || it.seen.iter().any(|it| it.starts_with(ANNOUNCEMENT)));
+        drop(timeout(PATIENCE, told).await);
+        let seen = lines.borrow().seen.clone();
+        let announced = seen.iter().find_map(|it| it.strip_prefix(ANNOUNCEMENT));
+        let Some(announced) = announced else {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            panic!("the gateway does not listen: {}", lock(&stderr));
+        };
+        let address = announced.parse().unwrap();
+        Gateway { child: Mutex::new(child), pid, address, folder, lines, stderr }
+    }
+}
+
+impl Gateway {
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The URL of a path on it.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Its folder of run-time state.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// What it has written to standard error.
+    pub(crate) fn stderr(&self) -> String {
+        lock(&self.stderr).clone()
+    }
+
+    /// The lines it has written to standard output.
+    pub(crate) fn stdout(&self) -> Vec<String> {
+        self.lines.borrow().seen.clone()
+    }
+
+    /// Memory that is its own and in use, in bytes.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid.as_raw_nonzero())).unwrap();
+        let line = status.lines().find_map(|it| it.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap() * 1024
+    }
+
+    /// Asks it to end.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(self.pid, signal).unwrap();
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn ended(&self) -> ExitStatus {
+        let mut lines = self.lines.clone();
+        let ended = timeout(PATIENCE, lines.wait_for(|it| it.ended)).await;
+        assert!(ended.is_ok(), "the gateway does not end: {}", self.stderr());
+        lock(&self.child).wait().unwrap()
+    }
+
+    /// Ends it the hard way.
+    pub(crate) fn kill(&self) {
+        let mut child = lock(&self.child);
+        // An error says that it has ended already.
+        drop(child.kill());
+        drop(child.wait());
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.kill();
+        if thread::panicking() {
+            eprintln!("the gateway wrote:\n{}", self.stderr());
+        }
+    }
+}
+
+/// Collects lines as they come.
+fn follow(output: impl Read + Send + 'static) -> watch::Receiver<Lines> {
+    let (sender, lines) = watch::channel(Lines::default());
+    thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            sender.send_modify(|it| it.seen.push(line));
+        }
+        sender.send_modify(|it| it.ended = true);
+    });
+    lines
+}
+
+/// Collects text up to a bound; what exceeds it is read and dropped, so that the writer never waits.
+fn keep(output: impl Read + Send + 'static) -> Arc<Mutex<String>> {
+    let kept = Arc::new(Mutex::new(String::new()));
+    let text = kept.clone();
+    thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            let mut text = lock(&text);
+            if text.len() + line.len() < STDERR_BYTES {
+                text.push_str(&line);
+                text.push('\n');
+            }
+        }
+    });
+    kept
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
