@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use jiff::fmt::friendly::SpanParser;
 
 use super::gateway_url::GatewayUrl;
-use crate::runtime::duration_text;
 
 /// The environment variable that names the gateway.
 pub const GATEWAY_VARIABLE: &str = "RUNGATE_GATEWAY";
@@ -191,7 +191,8 @@ fn parse_param(text: &str) -> Result<(String, String), String> {
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {
-    duration_text::parse(text).ok_or_else(|| "write a number and a unit, such as 30s or 10m".to_owned())
+    let parsed = SpanParser::new().parse_unsigned_duration(text.trim());
+    parsed.map_err(|_| "write a number and a unit, such as 30s or 10m".to_owned())
 }
 
 #[cfg(test)]

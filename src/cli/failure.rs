@@ -6,7 +6,6 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use super::{Exit, gateway_url::GatewayUrl, render::text};
-use crate::runtime::duration_text;
 
 /// The `domain` of the gateway's own errors.
 const DOMAIN: &str = "rungate";
@@ -46,7 +45,7 @@ pub(super) enum Failure {
     #[error(
         "gave up after {}: {cause}\n  \
          the run may go on; see: rungate watch {run_id}{}{argument}",
-        duration_text::format(*.after), after_argument(.cursor)
+        text::duration(.after.as_secs_f64()), after_argument(.cursor)
     )]
     GaveUp {
         /// The time given.
