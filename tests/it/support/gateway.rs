@@ -53,11 +53,14 @@ struct Lines {
     ended: bool,
 }
 
+/// Workers of the tests' own.
+pub(crate) const WORKERS: &str = include_str!("workers.toml");
+
 static SHARED: OnceCell<Gateway> = OnceCell::const_new();
 
 /// The gateway of all tests that leave it as it is.
 pub(crate) async fn shared() -> &'static Gateway {
-    let start = || Setup::default().environment("RUNGATE_RUN_RETENTION", "10m").start();
+    let start = || Setup::default().config(WORKERS).environment("RUNGATE_RUN_RETENTION", "10m").start();
     SHARED.get_or_init(start).await
 }
 
