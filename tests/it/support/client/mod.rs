@@ -17,6 +17,7 @@ use prost_reflect::{DynamicMessage, MethodDescriptor};
 use serde_json::{Value, json};
 
 pub(crate) use failure::Failure;
+pub(crate) use sse::{Block, event_stream};
 
 /// The name of the service.
 pub(crate) const SERVICE: &str = "rungate.v1.PipelineService";
