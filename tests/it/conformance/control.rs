@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures::future::join_all;
+use http::{HeaderMap, HeaderName};
 use serde_json::json;
 
 use crate::support::{client::Client, story};
@@ -86,4 +87,34 @@ pub(super) async fn deadline(client: Client) {
     assert!(seen.len() < log.len());
     assert_eq!(seen, log[..seen.len()]);
     assert_eq!(log.last().unwrap()["eventType"], "EVENT_TYPE_COMPLETE");
+}
+
+/// InitRun names the session in a cookie; with it alone everything else finds the session.
+pub(super) async fn session_by_cookie(client: Client) {
+    let (made, headers) = client.call_with("InitRun", json!({}), HeaderMap::new()).await.unwrap();
+    let set: Vec<_> = headers["set-cookie"].to_str().unwrap().split("; ").collect();
+    let session = story::text(&made["sessionId"]);
+    assert_eq!(set[0], format!("rungate_session_id={session}"));
+    let mut attributes = set[1..].to_vec();
+    attributes.sort_unstable();
+    assert_eq!(attributes, ["HttpOnly", "Path=/", "SameSite=Lax"]);
+    story::log_of(client, story::text(&made["bootstrapRunId"])).await;
+
+    let cookie = || headers_of(&[("cookie", &format!("theme=dark; {}", set[0]))]);
+    let (read, _) = client.call_with("GetSession", json!({}), cookie()).await.unwrap();
+    assert_eq!(read["session"]["sessionId"], session);
+    let (started, _) =
+        client.call_with("StartRun", json!({"pipelineId": "worker_DAG"}), cookie()).await.unwrap();
+    story::log_of(client, story::text(&started["runId"])).await;
+    let (again, _) = client.call_with("InitRun", json!({}), cookie()).await.unwrap();
+    assert_eq!(again["sessionId"], session);
+
+    let unknown = headers_of(&[("cookie", "rungate_session_id=unknown"), ("x-forwarded-proto", "https")]);
+    let (fresh, headers) = client.call_with("InitRun", json!({}), unknown).await.unwrap();
+    assert!(![session, "unknown"].contains(&story::text(&fresh["sessionId"])));
+    assert!(headers["set-cookie"].to_str().unwrap().contains("; Secure"));
+}
+
+fn headers_of(pairs: &[(&'static str, &str)]) -> HeaderMap {
+    pairs.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect()
 }

@@ -1,6 +1,6 @@
 //! The conversation: what the person says reaches the run that asked.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{client::Client, story};
 
@@ -26,4 +26,28 @@ pub(super) async fn bootstrap_and_continuation(client: Client) {
     let log = client.watch(continuation).all().await;
     assert_eq!(log.last().unwrap()["eventType"], "EVENT_TYPE_COMPLETE", "{log:#?}");
     assert_eq!(log, story::log_of(client, continuation).await);
+}
+
+/// A run asks half-way; the answer comes while nobody watches; the same run goes on with it.
+pub(super) async fn run_that_waits(client: Client) {
+    let caller = story::caller(client);
+    let session = story::session(client).await;
+    let run = story::start(client, &session, "ask").await.unwrap();
+    let mut watch = client.watch(&run);
+    let mut seen = Vec::new();
+    while seen.last().is_none_or(|it: &Value| it["eventType"] != "EVENT_TYPE_INPUT_REQUIRED") {
+        seen.push(watch.expect().await);
+    }
+    drop(watch);
+    let asked = seen.last().unwrap();
+    assert_eq!(asked["inputRequired"], json!({"requestId": "question", "prompt": "How many?"}));
+    let read = caller.call("GetRun", json!({"runId": run})).await.unwrap();
+    assert_eq!(read["run"]["state"], "RUN_STATE_WAITING_INPUT");
+
+    let said = json!({"sessionId": session, "input": "three"});
+    let answer = caller.call("SubmitRunInput", said).await.unwrap();
+    assert_eq!(answer["runId"], run);
+    seen.extend(client.watch_after(&run, story::cursor(asked)).all().await);
+    assert_eq!(seen.last().unwrap()["result"]["output"]["text"], "three");
+    assert_eq!(seen, story::log_of(client, &run).await);
 }

@@ -1,7 +1,7 @@
 //! Any number of watchers, whenever they come, see the same events.
 
 use futures::future::join3;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{
     client::{Client, Protocol},
@@ -49,4 +49,38 @@ pub(super) async fn events_of_a_run(client: Client) {
     assert_eq!((&end["message"], &end["progressPercent"]), (&"Done".into(), &100.into()));
     assert_eq!(nodes(end), 4);
     assert_eq!(log, client.over(Protocol::Grpc).watch(&run).all().await);
+}
+
+/// Every kind of event is the same in every encoding, with every character and every number.
+pub(super) async fn every_kind_of_event(client: Client) {
+    let run = story::run(client, "speak").await;
+    let log = client.watch(&run).all().await;
+    let of_type = |name: &str| {
+        let name = format!("EVENT_TYPE_{name}");
+        log.iter().filter(|it| it["eventType"] == name).collect::<Vec<_>>()
+    };
+    assert!(of_type("LOG").iter().any(|it| it["message"] == "ünïcode \"quoted\" \\ 💥"), "{log:#?}");
+    assert!(of_type("LOG").iter().any(|it| it["message"] == "no JSON at all"));
+    assert!(of_type("LOG").iter().any(|it| it["clientView"]["llmResponse"] == "words"));
+    assert!(of_type("LOG").iter().any(|it| it["clientView"]["graph"]["edges"].is_array()));
+    assert!(of_type("PROGRESS").iter().any(|it| it["message"] == "on the way"));
+    let text: String = of_type("DELTA").iter().map(|it| story::text(&it["delta"]["text"])).collect();
+    assert_eq!(text, "one\ntwo three");
+    assert!(!of_type("NODE").is_empty());
+    let output = json!({"text": "x", "number": 1.5, "list": [null, true, {"deep": []}]});
+    assert_eq!(of_type("COMPLETE")[0]["result"]["output"], output);
+    assert_eq!(log, story::log_of(client, &run).await);
+}
+
+/// A run that fails says why.
+pub(super) async fn failed_run(client: Client) {
+    let run = story::run(client, "fail").await;
+    let log = client.watch(&run).all().await;
+    let end = log.last().unwrap();
+    assert_eq!(end["eventType"], "EVENT_TYPE_ERROR");
+    assert_eq!(end["error"]["message"], "no luck today");
+    assert_eq!(end["error"]["retryable"], true);
+    assert_eq!(log, story::log_of(client, &run).await);
+    let read = story::caller(client).call("GetRun", json!({"runId": run})).await.unwrap();
+    assert_eq!((&read["run"]["state"], &read["run"]["error"]), (&"RUN_STATE_FAILED".into(), &end["error"]));
 }

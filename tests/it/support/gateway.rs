@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     thread,
     time::Duration,
 };
@@ -23,8 +23,8 @@ pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_rungate");
 
 /// A gateway that needs longer to listen, or to end once it is told to, is broken.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// So much of what a gateway writes to standard error is kept.
-const STDERR_BYTES: usize = 1 << 20;
+/// So much of what a gateway writes is kept; what exceeds it is read and dropped, so that the gateway never waits.
+const KEPT_BYTES: usize = 1 << 20;
 const ANNOUNCEMENT: &str = "listening on http://";
 
 /// How a gateway is started.
@@ -42,22 +42,25 @@ pub(crate) struct Gateway {
     address: SocketAddr,
     folder: TempDir,
     lines: watch::Receiver<Lines>,
-    stderr: Arc<Mutex<String>>,
+    log: watch::Receiver<Lines>,
 }
 
-/// What the gateway has written to standard output.
+/// What the gateway has written to standard output or standard error.
 #[derive(Default)]
 struct Lines {
     seen: Vec<String>,
-    /// Standard output is closed, because the process has ended.
+    /// It is closed, because the process has ended.
     ended: bool,
 }
+
+/// Workers of the tests' own.
+pub(crate) const WORKERS: &str = include_str!("workers.toml");
 
 static SHARED: OnceCell<Gateway> = OnceCell::const_new();
 
 /// The gateway of all tests that leave it as it is.
 pub(crate) async fn shared() -> &'static Gateway {
-    let start = || Setup::default().environment("RUNGATE_RUN_RETENTION", "10m").start();
+    let start = || Setup::default().config(WORKERS).environment("RUNGATE_RUN_RETENTION", "10m").start();
     SHARED.get_or_init(start).await
 }
 
@@ -105,7 +108,7 @@ impl Setup {
         command.envs(self.environment);
         let mut child = command.spawn().unwrap();
         let pid = Pid::from_child(&child);
-        let stderr = keep(child.stderr.take().unwrap());
+        let log = follow(child.stderr.take().unwrap());
         let mut lines = follow(child.stdout.take().unwrap());
         let told = lines.wait_for(|it| it.ended || it.seen.iter().any(|it| it.starts_with(ANNOUNCEMENT)));
         drop(timeout(PATIENCE, told).await);
@@ -114,10 +117,10 @@ impl Setup {
         let Some(announced) = announced else {
             child.kill().unwrap();
             child.wait().unwrap();
-            panic!("the gateway does not listen: {}", lock(&stderr));
+            panic!("the gateway does not listen: {}", log.borrow().seen.join("\n"));
         };
         let address = announced.parse().unwrap();
-        Gateway { child: Mutex::new(child), pid, address, folder, lines, stderr }
+        Gateway { child: Mutex::new(child), pid, address, folder, lines, log }
     }
 }
 
@@ -139,7 +142,15 @@ impl Gateway {
 
     /// What it has written to standard error.
     pub(crate) fn stderr(&self) -> String {
-        lock(&self.stderr).clone()
+        self.log.borrow().seen.join("\n")
+    }
+
+    /// Waits until it has written a line with `text` in it to standard error.
+    pub(crate) async fn logs(&self, text: &str) {
+        let mut log = self.log.clone();
+        let told = log.wait_for(|it| it.ended || it.seen.iter().any(|it| it.contains(text)));
+        let told = timeout(PATIENCE, told).await.is_ok_and(|it| it.is_ok_and(|it| !it.ended));
+        assert!(told, "no `{text}` in {}", self.stderr());
     }
 
     /// The lines it has written to standard output.
@@ -189,28 +200,16 @@ impl Drop for Gateway {
 fn follow(output: impl Read + Send + 'static) -> watch::Receiver<Lines> {
     let (sender, lines) = watch::channel(Lines::default());
     thread::spawn(move || {
+        let mut kept = 0;
         for line in BufReader::new(output).lines().map_while(Result::ok) {
-            sender.send_modify(|it| it.seen.push(line));
+            kept += line.len() + 1;
+            if kept <= KEPT_BYTES {
+                sender.send_modify(|it| it.seen.push(line));
+            }
         }
         sender.send_modify(|it| it.ended = true);
     });
     lines
-}
-
-/// Collects text up to a bound; what exceeds it is read and dropped, so that the writer never waits.
-fn keep(output: impl Read + Send + 'static) -> Arc<Mutex<String>> {
-    let kept = Arc::new(Mutex::new(String::new()));
-    let text = kept.clone();
-    thread::spawn(move || {
-        for line in BufReader::new(output).lines().map_while(Result::ok) {
-            let mut text = lock(&text);
-            if text.len() + line.len() < STDERR_BYTES {
-                text.push_str(&line);
-                text.push('\n');
-            }
-        }
-    });
-    kept
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt as _, stream::BoxStream};
-use http::{Request, StatusCode, request::Builder};
+use http::{HeaderMap, Request, StatusCode, request::Builder};
 use http_body_util::Full;
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, MethodDescriptor};
@@ -34,17 +34,19 @@ impl Transport for Connect {
         &self,
         method: &MethodDescriptor,
         request: DynamicMessage,
-    ) -> Result<DynamicMessage, Failure> {
-        let request = if self.json && has_no_side_effects(method) {
+        headers: HeaderMap,
+    ) -> Result<(DynamicMessage, HeaderMap), Failure> {
+        let mut request = if self.json && has_no_side_effects(method) {
             self.get(method, &request)
         } else {
             let builder = post(method).header("content-type", format!("application/{}", self.codec()));
             builder.body(Full::from(self.encode(&request))).unwrap()
         };
+        request.headers_mut().extend(headers);
         let response = send(self.address, self.version(), request).await.map_err(Failure::cut)?;
         let response = response.whole().await.map_err(Failure::cut)?;
         if response.status == StatusCode::OK {
-            return self.decode(method, &response.body);
+            return Ok((self.decode(method, &response.body)?, response.headers));
         }
         let error = serde_json::from_slice(&response.body);
         let error = error.map_err(|_| Failure::nonsense(format!("{response:?}")))?;

@@ -4,10 +4,11 @@ use std::{net::SocketAddr, time::Duration};
 
 use async_trait::async_trait;
 use futures::{StreamExt as _, stream::BoxStream};
+use http::HeaderMap;
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, MethodDescriptor};
 use rungate::wire::v1::pipeline_service_client::PipelineServiceClient;
-use tonic::{Request, transport::Channel};
+use tonic::{Request, metadata::MetadataMap, transport::Channel};
 
 use super::{Failure, Transport, proto_json::reflected};
 
@@ -18,12 +19,14 @@ pub(super) struct Grpc {
 
 /// Calls the generated method that has the name.
 macro_rules! call {
-    ($method:ident, $request:ident, $client:ident, { $($name:literal => $call:ident,)* }) => {
+    ($method:ident, $request:ident, $headers:ident, $client:ident, { $($name:literal => $call:ident,)* }) => {
         match $method.name() {
             $(
                 $name => {
-                    let response = $client.$call(generated(&$request)).await?;
-                    Ok(reflected($method.output(), response.get_ref()))
+                    let mut request = generated(&$request);
+                    *request.metadata_mut() = MetadataMap::from_headers($headers);
+                    let (headers, response, _) = $client.$call(request).await?.into_parts();
+                    Ok((reflected($method.output(), &response), headers.into_headers()))
                 }
             )*
             name => panic!("{name} is not unary"),
@@ -37,9 +40,10 @@ impl Transport for Grpc {
         &self,
         method: &MethodDescriptor,
         request: DynamicMessage,
-    ) -> Result<DynamicMessage, Failure> {
+        headers: HeaderMap,
+    ) -> Result<(DynamicMessage, HeaderMap), Failure> {
         let mut client = connect(self.address).await?;
-        call!(method, request, client, {
+        call!(method, request, headers, client, {
             "InitRun" => init_run,
             "StartRun" => start_run,
             "SubmitRunInput" => submit_run_input,

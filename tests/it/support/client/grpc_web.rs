@@ -9,13 +9,13 @@ use futures::{StreamExt as _, stream::BoxStream};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use http_body_util::Full;
 use prost::Message as _;
-use prost_reflect::{DynamicMessage, MethodDescriptor};
+use prost_reflect::{DynamicMessage, MessageDescriptor, MethodDescriptor};
 
 use super::{
     Failure, SERVICE, Transport,
     framing::{Frames, frame},
 };
-use crate::support::http::{Version, send};
+use crate::support::http::{Response, Version, send};
 
 /// The flag of the frame that has the trailers in it.
 const TRAILERS: u8 = 0x80;
@@ -33,11 +33,16 @@ impl Transport for GrpcWeb {
         &self,
         method: &MethodDescriptor,
         request: DynamicMessage,
-    ) -> Result<DynamicMessage, Failure> {
-        let mut messages = self.watch(method, request, None);
+        headers: HeaderMap,
+    ) -> Result<(DynamicMessage, HeaderMap), Failure> {
+        let mut request = self.request(method, &request, None);
+        request.headers_mut().extend(headers);
+        let response = self.open(request).await?;
+        let headers = response.headers.clone();
+        let mut messages = self.messages(response, method.output());
         let response = messages.next().await.ok_or_else(|| Failure::nonsense("no message"))??;
         match messages.next().await {
-            None => Ok(response),
+            None => Ok((response, headers)),
             Some(Ok(_)) => Err(Failure::nonsense("two messages")),
             Some(Err(failure)) => Err(failure),
         }
@@ -51,31 +56,47 @@ impl Transport for GrpcWeb {
     ) -> BoxStream<'static, Result<DynamicMessage, Failure>> {
         let (client, method) = (*self, method.clone());
         async_stream::try_stream! {
-            let request = client.request(&method, &request, deadline);
-            let mut response = send(client.address, Version::Http1, request).await.map_err(Failure::cut)?;
-            if response.status != StatusCode::OK {
-                Err(Failure::nonsense(format!("status {}", response.status)))?;
+            let response = client.open(client.request(&method, &request, deadline)).await?;
+            let mut messages = client.messages(response, method.output());
+            while let Some(message) = messages.next().await {
+                yield message?;
             }
-            if response.headers.contains_key("grpc-status") {
-                // Nothing but an error: its trailers are headers.
-                Failure::in_headers(&response.headers)?;
-            }
-            let content_type = response.header("content-type");
-            if !content_type.starts_with(client.content_type()) {
-                Err(Failure::nonsense(format!("content type {content_type}")))?;
-            }
+        }
+        .boxed()
+    }
+}
+
+impl GrpcWeb {
+    async fn open(self, request: Request<Full<Bytes>>) -> Result<Response, Failure> {
+        let response = send(self.address, Version::Http1, request).await.map_err(Failure::cut)?;
+        if response.status != StatusCode::OK {
+            return Err(Failure::nonsense(format!("status {}", response.status)));
+        }
+        if response.headers.contains_key("grpc-status") {
+            // Nothing but an error: its trailers are headers.
+            Failure::in_headers(&response.headers)?;
+        }
+        match response.header("content-type") {
+            content_type if content_type.starts_with(self.content_type()) => Ok(response),
+            content_type => Err(Failure::nonsense(format!("content type {content_type}"))),
+        }
+    }
+
+    fn messages(
+        self,
+        mut response: Response,
+        output: MessageDescriptor,
+    ) -> BoxStream<'static, Result<DynamicMessage, Failure>> {
+        async_stream::try_stream! {
             let (mut text, mut frames) = (Vec::new(), Frames::default());
             while let Some(piece) = response.piece().await.map_err(Failure::cut)? {
-                match client.text {
+                match self.text {
                     true => frames.push(&decode_text(&mut text, &piece)?),
                     false => frames.push(&piece),
                 }
                 while let Some(frame) = frames.pop() {
                     match frame.flags {
-                        0 => {
-                            let message = DynamicMessage::decode(method.output(), frame.message);
-                            yield message.map_err(Failure::nonsense)?;
-                        }
+                        0 => yield DynamicMessage::decode(output.clone(), frame.message).map_err(Failure::nonsense)?,
                         TRAILERS => return Failure::in_headers(&trailers(&frame.message)?)?,
                         flags => Err(Failure::nonsense(format!("flags {flags}")))?,
                     }
@@ -85,9 +106,7 @@ impl Transport for GrpcWeb {
         }
         .boxed()
     }
-}
 
-impl GrpcWeb {
     fn content_type(self) -> &'static str {
         if self.text { "application/grpc-web-text+proto" } else { "application/grpc-web+proto" }
     }

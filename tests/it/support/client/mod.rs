@@ -12,10 +12,12 @@ use std::{fmt, net::SocketAddr, time::Duration};
 
 use async_trait::async_trait;
 use futures::{StreamExt as _, stream::BoxStream};
+use http::HeaderMap;
 use prost_reflect::{DynamicMessage, MethodDescriptor};
 use serde_json::{Value, json};
 
 pub(crate) use failure::Failure;
+pub(crate) use sse::{Block, event_stream};
 
 /// The name of the service.
 pub(crate) const SERVICE: &str = "rungate.v1.PipelineService";
@@ -62,12 +64,13 @@ pub(crate) struct Events {
 /// How a protocol carries messages.
 #[async_trait]
 trait Transport: Send + Sync {
-    /// Calls a unary method.
+    /// Calls a unary method, with headers beside those of the protocol; gives those of the response too.
     async fn call(
         &self,
         method: &MethodDescriptor,
         request: DynamicMessage,
-    ) -> Result<DynamicMessage, Failure>;
+        headers: HeaderMap,
+    ) -> Result<(DynamicMessage, HeaderMap), Failure>;
 
     /// Calls a method that streams; gives its messages until the first error.
     fn watch(
@@ -111,10 +114,20 @@ impl Client {
 
     /// Calls a unary method with a request in proto3 JSON.
     pub(crate) async fn call(&self, method: &str, request: Value) -> Result<Value, Failure> {
+        Ok(self.call_with(method, request, HeaderMap::new()).await?.0)
+    }
+
+    /// The same with headers beside those of the protocol; gives those of the response too.
+    pub(crate) async fn call_with(
+        &self,
+        method: &str,
+        request: Value,
+        headers: HeaderMap,
+    ) -> Result<(Value, HeaderMap), Failure> {
         let method = find_method(method);
         let request = proto_json::message(method.input(), request);
-        let response = self.transport().call(&method, request).await?;
-        Ok(proto_json::value(&response))
+        let (response, headers) = self.transport().call(&method, request, headers).await?;
+        Ok((proto_json::value(&response), headers))
     }
 
     /// Watches a run from its first event.

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt as _, stream::BoxStream};
-use http::{Request, StatusCode};
+use http::{HeaderMap, Request, StatusCode};
 use http_body_util::Full;
 use prost_reflect::{DynamicMessage, MethodDescriptor};
 use serde_json::Value;
@@ -30,7 +30,12 @@ pub(crate) struct Block {
 
 #[async_trait]
 impl Transport for Sse {
-    async fn call(&self, method: &MethodDescriptor, _: DynamicMessage) -> Result<DynamicMessage, Failure> {
+    async fn call(
+        &self,
+        method: &MethodDescriptor,
+        _: DynamicMessage,
+        _: HeaderMap,
+    ) -> Result<(DynamicMessage, HeaderMap), Failure> {
         panic!("{} cannot be called over SSE", method.name())
     }
 

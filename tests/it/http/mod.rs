@@ -1,0 +1,41 @@
+//! What stands around the events: headers, status codes, cross-origin rules, the standard services, one port.
+
+mod cors;
+mod events;
+mod requests;
+mod services;
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+use libtest_mimic::Trial;
+
+use crate::support::{
+    gateway::shared,
+    http::{Response, Version, send},
+};
+
+/// All tests of this module.
+pub(crate) fn trials() -> Vec<Trial> {
+    [cors::trials(), events::trials(), requests::trials(), services::trials()].into_iter().flatten().collect()
+}
+
+/// Sends a request with headers to the shared gateway over HTTP/1.1.
+async fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
+    request_over(Version::Http1, method, path, headers, body).await
+}
+
+async fn request_over(
+    version: Version,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Response {
+    let mut builder = Request::builder().method(method).uri(path);
+    for (name, value) in headers {
+        builder = builder.header(*name, *value);
+    }
+    let request = builder.body(Full::from(Bytes::copy_from_slice(body))).unwrap();
+    send(shared().await.address(), version, request).await.unwrap()
+}
