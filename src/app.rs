@@ -115,7 +115,10 @@ pub async fn serve(config: Config) -> Result<Ended, StartError> {
         task::spawn(TaskKind::Sweeper, sweep_ended(log, config.run.retention)),
         task::spawn(
             TaskKind::Sweeper,
-            sweep_unused(sessions.clone(), config.session.retention, move |id| forget.forget(id)),
+            sweep_unused(sessions.clone(), config.session.retention, move |session_id| {
+                let launcher = forget.clone();
+                async move { launcher.forget(session_id).await }
+            }),
         ),
     ];
     let gateway = Gateway::new(sessions.clone(), runs.clone(), launcher, shutdown.clone());

@@ -95,6 +95,18 @@ pub const KEYS: &[Key] = &[
         "When set, its output is used again while parameters, inputs and this text stay the same",
     ),
     key(
+        "repos.roots",
+        "list of folders",
+        "Folders below which local repositories may lie; without it: any folder while the gateway listens on loopback, else none",
+    ),
+    key(
+        "repos.hosts",
+        "list of hosts",
+        "Servers that may be cloned from, as `host`, `host:port` or `scheme://host`; a listed one may be private; without it: any public server, by https",
+    ),
+    key("repos.clone_bytes", "bytes", "What one clone may take on disk"),
+    key("repos.clone_timeout", "duration", "How long one clone may take"),
+    key(
         "llm.base_url",
         "URL",
         "Where the API is: the address in front of `/chat/completions`, such as `http://127.0.0.1:11434/v1`",

@@ -61,9 +61,10 @@ impl Contexts {
         Resolver::new(self.services.catalog.clone(), [])
     }
 
-    /// Forgets a session's context.
-    pub fn forget(&self, session_id: &SessionId) {
+    /// Forgets a session's context; gives the repositories, which may keep clones of it.
+    pub fn forget(&self, session_id: &SessionId) -> &Repositories {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).remove(session_id);
+        &self.services.repositories
     }
 }
 

@@ -115,6 +115,8 @@ pub async fn serve(listener: Listener, router: Router, settings: ListenSettings,
             Err(error) => pause_after(&error).await,
         }
     }
+    // Who comes now is refused by the system, and goes to another gateway.
+    drop(listener);
     connections.close();
     if tokio::time::timeout(settings.drain_timeout, connections.wait()).await.is_err() {
         tracing::warn!(left = connections.len(), "dropping connections that outlast the drain");
