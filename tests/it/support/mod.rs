@@ -3,7 +3,9 @@
 pub(crate) mod client;
 pub(crate) mod gateway;
 pub(crate) mod http;
+pub(crate) mod proxy;
 pub(crate) mod story;
+pub(crate) mod tools;
 
 use std::{
     cell::RefCell,

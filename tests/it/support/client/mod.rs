@@ -215,6 +215,13 @@ impl Events {
     }
 }
 
+/// Events that another client tells in proto3 JSON, in the form that ours tells them.
+pub(crate) fn normalised(events: &Value) -> Vec<Value> {
+    let output = find_method("WatchRun").output();
+    let events = events.as_array().unwrap().iter();
+    events.map(|it| proto_json::event(&proto_json::message(output.clone(), it.clone()))).collect()
+}
+
 fn find_method(name: &str) -> MethodDescriptor {
     let service = rungate::wire::descriptor_pool().get_service_by_name(SERVICE).unwrap();
     service.methods().find(|it| it.name() == name).unwrap_or_else(|| panic!("no method {name}"))

@@ -1,0 +1,82 @@
+//! Programs that are not cargo's: where they are, or which one is missing. `tests/setup` installs them.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use tokio::process::Command;
+
+/// Names under which systems have Chromium.
+const CHROMIUM: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+
+/// What a test needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tool {
+    /// A program in the path.
+    Program(&'static str),
+    /// Chromium, under any of its names.
+    Chromium,
+    /// The packages of `tests/clients/package.json`.
+    NpmPackages,
+    /// `grpcio` and `grpcio-tools`.
+    PythonPackages,
+}
+
+impl Tool {
+    /// Where it is.
+    pub(crate) fn find(self) -> Option<PathBuf> {
+        let folder = |path: PathBuf| path.is_dir().then_some(path);
+        match self {
+            Self::Program(name) => in_path(name),
+            Self::Chromium => CHROMIUM.into_iter().find_map(in_path),
+            Self::NpmPackages => {
+                folder(clients().join("node_modules/playwright-core")).map(|_| clients().join("node_modules"))
+            }
+            Self::PythonPackages => {
+                let path = repository().join("target/test-tools/python");
+                folder(path.join("grpc_tools")).map(|_| path)
+            }
+        }
+    }
+
+    /// Where it is; a test is skipped where it is not.
+    pub(crate) fn path(self) -> PathBuf {
+        self.find().expect("skipped without it")
+    }
+}
+
+/// Says which of the tools is missing.
+pub(crate) fn missing(tools: &[Tool]) -> Option<String> {
+    let missing = tools.iter().find(|it| it.find().is_none())?;
+    Some(match missing {
+        Tool::Program(name) => format!("{name} is not installed"),
+        Tool::Chromium => "chromium is not installed".to_owned(),
+        Tool::NpmPackages => "the npm packages are not installed".to_owned(),
+        Tool::PythonPackages => "the Python packages are not installed".to_owned(),
+    })
+}
+
+/// The root of the repository.
+pub(crate) fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The clients in other languages.
+pub(crate) fn clients() -> PathBuf {
+    repository().join("tests/clients")
+}
+
+/// Runs a command that must succeed; gives what it wrote to standard output.
+pub(crate) async fn output(command: &mut Command) -> String {
+    let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await.unwrap();
+    let [stdout, stderr] = [output.stdout, output.stderr].map(|it| String::from_utf8_lossy(&it).into_owned());
+    assert!(output.status.success(), "{command:?}: {}\n{stdout}\n{stderr}", output.status);
+    stdout
+}
+
+fn in_path(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path).map(|it| it.join(name)).find(|it| it.is_file())
+}
