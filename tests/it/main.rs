@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking, and says why")]
 
+mod cli;
 mod conformance;
 mod support;
 
@@ -20,7 +21,7 @@ fn main() -> ExitCode {
     support::report_panics_with_their_test();
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);
-    let trials = [conformance::trials()].into_iter().flatten().collect();
+    let trials = [cli::trials(), conformance::trials()].into_iter().flatten().collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     support::gateway::end_shared(conclusion.has_failed());
     conclusion.exit_code()
