@@ -2,7 +2,7 @@
 
 mod person;
 
-use std::{collections::VecDeque, time::Duration};
+use std::time::Duration;
 
 use futures::StreamExt as _;
 use tokio::time::{self, Instant, Interval, MissedTickBehavior};
@@ -82,7 +82,8 @@ struct Following<'a> {
     interrupts: &'a mut Interrupts,
     run: Subject,
     cancel: Cancel,
-    questions: VecDeque<String>,
+    /// Questions that nobody has answered yet.
+    questions: usize,
     asked_at: Option<Instant>,
     prompted: bool,
     unsent: Option<String>,
@@ -127,7 +128,7 @@ impl Follow<'_> {
             interrupts: self.interrupts,
             run,
             cancel: Cancel::No,
-            questions: VecDeque::new(),
+            questions: 0,
             asked_at: None,
             prompted: false,
             unsent: None,

@@ -8,25 +8,19 @@ use crate::{
     wire::v1::{self, RunState, watch_run_response::Detail},
 };
 
-/// Questions that are kept while the person answers one; the oldest beyond it is dropped. A run asks them one at a time
-/// for each of its workers.
-const OPEN_QUESTIONS: usize = 64;
-
 /// What the gateway is told when the person presses Ctrl-C.
 const CANCEL_REASON: &str = "cancelled at the terminal";
 
 impl Following<'_> {
+    /// Keeps count of the questions that wait for an answer.
     pub(super) fn note_question(&mut self, message: &v1::WatchRunResponse) {
         match &message.detail {
-            Some(Detail::InputRequired(question)) => {
-                if self.questions.len() == OPEN_QUESTIONS {
-                    self.questions.pop_front();
-                }
-                self.questions.push_back(question.prompt.clone());
+            Some(Detail::InputRequired(_)) => {
+                self.questions += 1;
                 self.asked_at.get_or_insert_with(Instant::now);
             }
             Some(Detail::State(state)) if state.state() != RunState::WaitingInput => {
-                self.questions.clear();
+                self.questions = 0;
                 self.asked_at = None;
                 self.prompted = false;
             }
@@ -34,7 +28,7 @@ impl Following<'_> {
         }
     }
 
-    /// Puts the oldest open question to the person.
+    /// Lets the person answer the oldest open question, which stands above.
     pub(super) fn prompt(&mut self) -> Result<(), Failure> {
         self.asked_at = None;
         if !self.answers.possible() {
@@ -110,8 +104,8 @@ impl Following<'_> {
                 return Ok(Some(Stop::Ended(Ended::ContinuedBy(run_id))));
             }
             Some(Ok(_)) => {
-                self.questions.pop_front();
-                self.asked_at = (!self.questions.is_empty()).then(Instant::now);
+                self.questions = self.questions.saturating_sub(1);
+                self.asked_at = (self.questions > 0).then(Instant::now);
             }
             Some(Err(cause)) if cause.is_transient() => {
                 self.unsent = Some(text);
@@ -119,7 +113,7 @@ impl Following<'_> {
             }
             Some(Err(cause)) => {
                 self.out.notice(&format!("the answer was not taken: {cause}"))?;
-                self.asked_at = (!self.questions.is_empty()).then(Instant::now);
+                self.asked_at = (self.questions > 0).then(Instant::now);
             }
         }
         Ok(None)

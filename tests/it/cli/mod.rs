@@ -133,14 +133,14 @@ async fn a_pipe_reads_plain_lines() {
 
 async fn a_cut_is_resumed_without_loss() {
     let (gateway, mut person) = start().await;
-    let mut cable = Cable::to(gateway.address()).await;
+    let cable = Cable::to(gateway.address()).await;
     person.gateway = cable.address.to_string();
     let mut running = person.spawn(&["run", "gate", "--json"]);
     let mut events = running.lines_until("before 3").await;
-    cable.cut().await;
+    cable.cut();
     running.error_until("lost the gateway").await;
     open_gate(&gateway);
-    cable.heal().await;
+    cable.heal(gateway.address());
     running.error_until("resumed").await;
     events.extend(running.lines_to_end().await);
     assert_eq!(running.exit().await, 0);
@@ -150,11 +150,11 @@ async fn a_cut_is_resumed_without_loss() {
 
 async fn a_gateway_that_stays_away_is_given_up() {
     let (gateway, mut person) = start().await;
-    let mut cable = Cable::to(gateway.address()).await;
+    let cable = Cable::to(gateway.address()).await;
     person.gateway = cable.address.to_string();
     let mut running = person.spawn(&["run", "linger", "--give-up-after", "300ms"]);
     running.lines_until("lingering").await;
-    cable.cut().await;
+    cable.cut();
     let told = running.error_until("rungate watch run_").await;
     assert!(told.iter().any(|it| it.contains("gave up after 0.3s")), "{told:?}");
     assert!(told.iter().any(|it| it.contains("--after ")), "{told:?}");
@@ -164,13 +164,13 @@ async fn a_gateway_that_stays_away_is_given_up() {
 async fn a_gateway_that_forgot_the_run_is_told_of() {
     let (gateway, mut person) = start().await;
     let fresh = Setup::default().start().await;
-    let mut cable = Cable::to(gateway.address()).await;
+    let cable = Cable::to(gateway.address()).await;
     person.gateway = cable.address.to_string();
     let mut running = person.spawn(&["run", "linger"]);
     running.lines_until("lingering").await;
-    cable.cut().await;
-    cable.target = fresh.address();
-    cable.heal().await;
+    cable.cut();
+    running.error_until("lost the gateway").await;
+    cable.heal(fresh.address());
     let told = running.error_until("is back but does not have run").await;
     assert!(told.last().unwrap().contains("RUN_NOT_FOUND"), "{told:?}");
     assert_eq!(running.exit().await, 1);
@@ -194,7 +194,7 @@ async fn a_second_ctrl_c_leaves_at_once() {
     let mut running = person.spawn(&["run", "linger"]);
     running.lines_until("lingering").await;
     // Nothing gets through any more, so the run cannot be seen to end.
-    cable.frozen.send_replace(true);
+    cable.freeze();
     running.interrupt();
     running.error_until("press Ctrl-C again").await;
     running.interrupt();

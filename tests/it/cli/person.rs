@@ -33,12 +33,22 @@ pub(super) struct Running {
     err: Lines<BufReader<ChildStderr>>,
 }
 
-/// A way to the gateway that can be cut, and healed on the same port.
+/// A way to the gateway that can be cut, and healed.
 pub(super) struct Cable {
     pub(super) address: SocketAddr,
-    pub(super) target: SocketAddr,
-    connections: JoinSet<()>,
-    pub(super) frozen: watch::Sender<bool>,
+    state: watch::Sender<State>,
+    _connections: JoinSet<()>,
+}
+
+/// What becomes of what is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// It arrives there.
+    To(SocketAddr),
+    /// It waits.
+    Frozen,
+    /// Its connection is broken, and new ones too.
+    Cut,
 }
 
 impl Person {
@@ -104,46 +114,57 @@ impl Cable {
     pub(super) async fn to(target: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let mut cable =
-            Self { address, target, connections: JoinSet::new(), frozen: watch::Sender::new(false) };
-        cable.serve(listener);
-        cable
-    }
-
-    fn serve(&mut self, listener: TcpListener) {
-        let (target, frozen) = (self.target, self.frozen.subscribe());
-        self.connections.spawn(async move {
+        let (state, seen) = watch::channel(State::To(target));
+        let mut accepting = JoinSet::new();
+        accepting.spawn(async move {
             // The connections end with this task.
             let mut connections = JoinSet::new();
             while let Ok((near, _)) = listener.accept().await {
-                let far = TcpStream::connect(target).await.unwrap();
-                let (near_read, near_write) = near.into_split();
-                let (far_read, far_write) = far.into_split();
-                connections.spawn(carry(near_read, far_write, frozen.clone()));
-                connections.spawn(carry(far_read, near_write, frozen.clone()));
+                connections.spawn(carry(near, seen.clone()));
             }
         });
+        Self { address, state, _connections: accepting }
     }
 
-    /// Breaks all connections; new ones are refused.
-    pub(super) async fn cut(&mut self) {
-        self.connections.shutdown().await;
+    /// Breaks all connections, and new ones too.
+    pub(super) fn cut(&self) {
+        self.state.send_replace(State::Cut);
     }
 
-    pub(super) async fn heal(&mut self) {
-        let listener = TcpListener::bind(self.address).await.unwrap();
-        self.serve(listener);
+    /// New connections arrive at `target`.
+    pub(super) fn heal(&self, target: SocketAddr) {
+        self.state.send_replace(State::To(target));
+    }
+
+    /// Nothing gets through any more, and nothing breaks.
+    pub(super) fn freeze(&self) {
+        self.state.send_replace(State::Frozen);
     }
 }
 
-async fn carry(
+async fn carry(near: TcpStream, mut state: watch::Receiver<State>) {
+    let State::To(target) = *state.borrow() else { return };
+    let far = TcpStream::connect(target).await.unwrap();
+    let (near_read, near_write) = near.into_split();
+    let (far_read, far_write) = far.into_split();
+    tokio::select! {
+        () = copy(near_read, far_write, state.clone()) => {}
+        () = copy(far_read, near_write, state.clone()) => {}
+        _ = state.wait_for(|it| *it == State::Cut) => {}
+    }
+}
+
+async fn copy(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    mut frozen: watch::Receiver<bool>,
+    mut state: watch::Receiver<State>,
 ) {
     let mut buffer = [0; 8192];
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
-        if frozen.wait_for(|it| !it).await.is_err() || to.write_all(&buffer[..read]).await.is_err() {
+        if state.wait_for(|it| *it != State::Frozen).await.is_err() {
+            return;
+        }
+        if to.write_all(&buffer[..read]).await.is_err() {
             return;
         }
     }
