@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking, and says why")]
 
+mod cli;
 mod clients;
 mod conformance;
 mod http;
@@ -23,7 +24,7 @@ fn main() -> ExitCode {
     support::report_panics_with_their_test();
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);
-    let trials = [clients::trials(), conformance::trials(), http::trials(), lifecycle::trials()]
+    let trials = [cli::trials(), clients::trials(), conformance::trials(), http::trials(), lifecycle::trials()]
         .into_iter()
         .flatten()
         .collect();
