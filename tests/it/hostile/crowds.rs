@@ -28,7 +28,7 @@ pub(super) fn trials() -> Vec<Trial> {
 
 /// They cost little, disturb nobody, and are ended when they go on saying nothing.
 async fn crowd() {
-    let gateway = Setup::default().config("[connections]\nheader_timeout = \"8s\"\n").start().await;
+    let gateway = Setup::default().config("[connections]\nheader_timeout = \"6s\"\n").start().await;
     serves_as_before(&gateway).await;
     let before = gateway.resident_bytes();
     let crowd: Vec<_> =

@@ -16,16 +16,13 @@ use crate::support::{
     patient_trial, story,
 };
 
-/// Writes 16 MiB of text, a pause now and then.
+/// Writes 2048 pieces of 8 KiB as fast as they are taken.
 const FLOOD: &str = r#"
 [workers.flood]
-command = ["python3", "-c", '''
-import sys
-sys.stdin.readline()
-line = "{\"type\":\"delta\",\"text\":\"" + "x" * 8192 + "\"}\n"
-for n in range(2048):
-    sys.stdout.write(line)
-print("{\"type\":\"result\",\"output\":2048}")
+command = ["sh", "-c", '''
+read -r task
+yes "{\"type\":\"delta\",\"text\":\"$(printf %08192d 0)\"}" | head -n 2048
+echo '{"type":"result","output":2048}'
 ''']
 "#;
 const FLOOD_EVENTS: usize = 2048;
