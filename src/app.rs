@@ -6,7 +6,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tonic_health::ServingStatus;
 
 use crate::{
-    api::{self, ApiSettings, Listener},
+    api::{self, ApiSettings, ListenSettings, Listener},
     config::{Config, SessionStoreKind},
     gateway::Gateway,
     run::{Runs, sweep_ended},
@@ -14,8 +14,14 @@ use crate::{
         Catalog, CatalogError, CommandWorker, Contexts, Launcher, Services,
         llm::{LanguageModel, LlmSettingsError, OpenAiCompatible},
         mcp::{McpRegistry, McpSettingsError},
+        repo::{
+            git::CloneLimits,
+            open::{RepoLimits, Repositories},
+            policy::{HostRuleError, RepoPolicy},
+        },
     },
     runtime::{
+        files,
         shutdown::{self, Shutdown},
         task::{self, TaskKind},
     },
@@ -24,6 +30,9 @@ use crate::{
         FileOptions, FileSessionStore, MemoryRunLog, MemorySessionStore, OpenError, RunLog, SessionStore,
     },
 };
+
+/// Files that are open beside connections: stores, logs, pipes of workers.
+const OTHER_FILES: u64 = 256;
 
 /// Why the gateway does not start.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +56,9 @@ pub enum StartError {
     /// The sessions cannot be read.
     #[error(transparent)]
     Sessions(#[from] OpenError),
+    /// A rule for hosts cannot be read.
+    #[error("repos.hosts: {0}")]
+    Hosts(#[from] HostRuleError),
     /// The language model cannot be used as it is configured.
     #[error(transparent)]
     Model(#[from] LlmSettingsError),
@@ -76,6 +88,8 @@ pub async fn serve(config: Config) -> Result<Ended, StartError> {
     std::fs::create_dir_all(&folder).map_err(|source| StartError::Data { folder, source })?;
     let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
+    let files = files::raise_limit();
+    let connections = bounded_connections(config.connections.clone(), files);
     let listener = Listener::bind(config.listen).await;
     let listener = listener.map_err(|source| StartError::Listen { address: config.listen, source })?;
 
@@ -87,8 +101,13 @@ pub async fn serve(config: Config) -> Result<Ended, StartError> {
     let runs = Runs::new(log.clone(), shutdown.clone());
     let catalog = catalog(&config)?;
     let tools = Arc::new(McpRegistry::new(config.mcp.servers.clone())?);
-    let services =
-        Services { catalog: Arc::new(catalog), model: language_model(&config)?, tools: tools.clone() };
+    let repositories = Arc::new(repositories(&config, listener.address())?);
+    let services = Services {
+        catalog: Arc::new(catalog),
+        model: language_model(&config)?,
+        tools: tools.clone(),
+        repositories,
+    };
     let contexts = Contexts::new(services);
     let launcher = Launcher::new(&config.runner, config.data.join("artifacts"), contexts, sessions.clone());
     let forget = launcher.clone();
@@ -96,15 +115,18 @@ pub async fn serve(config: Config) -> Result<Ended, StartError> {
         task::spawn(TaskKind::Sweeper, sweep_ended(log, config.run.retention)),
         task::spawn(
             TaskKind::Sweeper,
-            sweep_unused(sessions.clone(), config.session.retention, move |id| forget.forget(id)),
+            sweep_unused(sessions.clone(), config.session.retention, move |session_id| {
+                let launcher = forget.clone();
+                async move { launcher.forget(session_id).await }
+            }),
         ),
     ];
     let gateway = Gateway::new(sessions.clone(), runs.clone(), launcher, shutdown.clone());
-    let api_settings = ApiSettings { cors: config.cors.clone() };
+    let body_timeout = config.connections.body_timeout;
+    let api_settings = ApiSettings { cors: config.cors.clone(), body_timeout };
     let (router, health) = api::router(gateway, &api_settings).await;
     announce(listener.address());
-    let served =
-        task::spawn(TaskKind::Listener, api::serve(listener, router, config.connections, shutdown.clone()));
+    let served = task::spawn(TaskKind::Listener, api::serve(listener, router, connections, shutdown.clone()));
 
     let ended = tokio::select! {
         _ = terminate.recv() => Ended::Asked,
@@ -130,6 +152,19 @@ pub async fn serve(config: Config) -> Result<Ended, StartError> {
     Ok(ended)
 }
 
+/// Leaves files for everything that is no connection.
+fn bounded_connections(settings: ListenSettings, files: u64) -> ListenSettings {
+    let most = usize::try_from(files.saturating_sub(OTHER_FILES)).unwrap_or(usize::MAX).max(1);
+    if settings.max_connections > most {
+        tracing::warn!(
+            files,
+            most,
+            "the system allows fewer open files than connections.max_connections needs"
+        );
+    }
+    ListenSettings { max_connections: settings.max_connections.min(most), ..settings }
+}
+
 fn session_store(config: &Config) -> Result<Arc<dyn SessionStore>, StartError> {
     match config.session.store {
         SessionStoreKind::Memory => Ok(Arc::new(MemorySessionStore::default())),
@@ -138,6 +173,19 @@ fn session_store(config: &Config) -> Result<Arc<dyn SessionStore>, StartError> {
             Ok(Arc::new(FileSessionStore::open(file, FileOptions::default())?))
         }
     }
+}
+
+fn repositories(config: &Config, listening: SocketAddr) -> Result<Repositories, StartError> {
+    let settings = &config.repos;
+    let hosts = settings.hosts.as_ref().map(|hosts| hosts.iter().map(|it| it.parse()).collect());
+    let policy = RepoPolicy::new(settings.roots.clone(), hosts.transpose()?, listening.ip().is_loopback());
+    let clone = CloneLimits { bytes: settings.clone_bytes, timeout: settings.clone_timeout };
+    let limits = RepoLimits { clone, ..RepoLimits::default() };
+    let repositories = Repositories::new(policy, config.data.join("clones"), limits);
+    if let Err(error) = repositories.remove_leftovers() {
+        tracing::warn!(%error, "could not remove the leftovers of unfinished clones");
+    }
+    Ok(repositories)
 }
 
 fn language_model(config: &Config) -> Result<Option<Arc<dyn LanguageModel>>, LlmSettingsError> {

@@ -12,11 +12,13 @@
 //! - [`runner`] executes runs: workers, the DAG they form, what they are given to work with.
 //! - [`storage`] keeps what survives.
 //! - [`wire`] has the generated protobuf types and their conversion.
+//! - [`cli`] is the command line for people at a terminal: a client of a gateway.
 //! - [`config`] reads the configuration.
 //! - [`runtime`] has time, tasks, shutdown and logs.
 
 pub mod api;
 pub mod app;
+pub mod cli;
 pub mod config;
 pub mod gateway;
 pub mod model;

@@ -7,6 +7,7 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 use clap::{Args, Parser, Subcommand};
 use rungate::{
     app::{self, Ended},
+    cli::{self, ClientCommand},
     config::{self, Config, Sources},
     runtime::telemetry,
 };
@@ -29,6 +30,8 @@ struct Cli {
 enum Command {
     /// Start the gateway (the default).
     Serve(ServeArgs),
+    #[command(flatten)]
+    Client(ClientCommand),
 }
 
 #[derive(Debug, Args)]
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
     match cli.command {
         None => serve(cli.serve),
         Some(Command::Serve(args)) => serve(args),
+        Some(Command::Client(command)) => ExitCode::from(cli::execute(command) as u8),
     }
 }
 
@@ -106,6 +110,8 @@ impl ServeArgs {
             file: self.config.clone(),
             environment: std::env::vars_os()
                 .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+                // Names the gateway for the commands that talk to one; it is no setting of this one.
+                .filter(|(key, _)| key != cli::GATEWAY_VARIABLE)
                 .collect(),
             flags: listen.into_iter().chain(data).collect(),
         }

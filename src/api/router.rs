@@ -1,10 +1,18 @@
 //! Everything on the public port, in one router.
 
-use axum::{Router, routing::get};
+use std::time::Duration;
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request, State},
+    middleware::map_request_with_state,
+    routing::get,
+};
 use prost_reflect::DescriptorPool;
-use serde::{Deserialize, Serialize};
 use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
+use tower_http::timeout::TimeoutBody;
 
 use super::{
     console,
@@ -21,11 +29,12 @@ use crate::{
 };
 
 /// What clients may do, and which.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone)]
 pub struct ApiSettings {
     /// Which web pages may call the gateway from a browser.
     pub cors: CorsSettings,
+    /// How long a request may fall silent before its end.
+    pub body_timeout: Duration,
 }
 
 /// Everything on the public port. The health reporter is for telling that the gateway drains.
@@ -50,11 +59,13 @@ pub async fn router(gateway: Gateway, settings: &ApiSettings) -> (Router, Health
     let rpc = rpc_stack(services.into_axum_router(), all_descriptors(), RpcLimits::default());
     let router = Router::new()
         .route("/", get(console::index))
+        .route("/console/{name}", get(console::file))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/v1/runs/{run_id}/events", get(sse::run_events))
         .route_service("/{service}/{method}", rpc)
         .with_state(gateway)
+        .layer(map_request_with_state(settings.body_timeout, bound_body))
         .layer(cors::layer(&settings.cors));
     (router, reporter)
 }
@@ -72,4 +83,13 @@ fn all_descriptors() -> DescriptorPool {
         }
     }
     pool
+}
+
+/// Ends a request that stops in the middle of its body. What it may hold at most is bounded by the size of messages.
+async fn bound_body(State(timeout): State<Duration>, request: Request) -> Request {
+    // Reflection is a conversation: its client may think as long as it likes.
+    if request.uri().path().starts_with("/grpc.reflection.") {
+        return request;
+    }
+    request.map(|body| Body::new(TimeoutBody::new(timeout, body)))
 }

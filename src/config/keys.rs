@@ -31,6 +31,7 @@ pub const KEYS: &[Key] = &[
         "duration",
         "From the connection to its first bytes, and to the end of each request's headers",
     ),
+    key("connections.body_timeout", "duration", "How long a request may fall silent before its end"),
     key(
         "connections.keep_alive_interval",
         "duration",
@@ -93,6 +94,18 @@ pub const KEYS: &[Key] = &[
         "text",
         "When set, its output is used again while parameters, inputs and this text stay the same",
     ),
+    key(
+        "repos.roots",
+        "list of folders",
+        "Folders below which local repositories may lie; without it: any folder while the gateway listens on loopback, else none",
+    ),
+    key(
+        "repos.hosts",
+        "list of hosts",
+        "Servers that may be cloned from, as `host`, `host:port` or `scheme://host`; a listed one may be private; without it: any public server, by https",
+    ),
+    key("repos.clone_bytes", "bytes", "What one clone may take on disk"),
+    key("repos.clone_timeout", "duration", "How long one clone may take"),
     key(
         "llm.base_url",
         "URL",

@@ -169,7 +169,7 @@ fn value_of_text(key: &str, text: &str) -> Result<Value, ConfigError> {
         Some(Value::Boolean(_)) => {
             text.trim().parse().map(Value::Boolean).map_err(|_| wrong("true or false"))
         }
-        Some(Value::Array(_)) => {
+        _ if KEYS.iter().any(|it| it.name == key && it.unit.starts_with("list")) => {
             let items = text.split(',').map(str::trim).filter(|it| !it.is_empty());
             Ok(Value::Array(items.map(|it| Value::String(it.to_owned())).collect()))
         }

@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     api::{CorsSettings, ListenSettings},
     model::WorkerKey,
-    runner::{CommandSettings, RunnerSettings, llm::LlmSettings, mcp::McpServerSettings},
+    runner::{
+        CommandSettings, RunnerSettings, llm::LlmSettings, mcp::McpServerSettings, repo::git::CloneLimits,
+    },
     runtime::telemetry::LogSettings,
     storage::MemoryLimits,
 };
@@ -39,6 +41,8 @@ pub struct Config {
     pub runner: RunnerSettings,
     /// How sessions are kept.
     pub session: SessionSettings,
+    /// Which repositories clients may name.
+    pub repos: RepoSettings,
     /// The language model that workers may ask.
     pub llm: LlmSettings,
     /// Tools that workers may call.
@@ -61,6 +65,25 @@ pub struct RunSettings {
     pub memory_per_run: usize,
     /// Bytes that all logs may take in memory. Beyond it the runs that ended first are dropped, then starts refused.
     pub memory_total: usize,
+}
+
+/// Which repositories clients may name.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RepoSettings {
+    /// Folders below which local repositories may lie. Without it: any folder while the gateway listens on loopback, else
+    /// none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub roots: Option<Vec<PathBuf>>,
+    /// Servers that may be cloned from, as `host`, `host:port` or `scheme://host`; a listed one may be private. Without it:
+    /// any public server, by https.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hosts: Option<Vec<String>>,
+    /// Bytes that one clone may take on disk.
+    pub clone_bytes: u64,
+    /// How long one clone may take.
+    #[serde(with = "duration")]
+    pub clone_timeout: Duration,
 }
 
 /// Tools that workers may call.
@@ -103,6 +126,7 @@ impl Default for Config {
             run: RunSettings::default(),
             runner: RunnerSettings::default(),
             session: SessionSettings::default(),
+            repos: RepoSettings::default(),
             llm: LlmSettings::default(),
             mcp: McpSettings::default(),
             workers: BTreeMap::new(),
@@ -114,6 +138,13 @@ impl Default for Config {
 impl Default for RunSettings {
     fn default() -> Self {
         Self { retention: Duration::from_secs(30), memory_per_run: 64 << 20, memory_total: 512 << 20 }
+    }
+}
+
+impl Default for RepoSettings {
+    fn default() -> Self {
+        let CloneLimits { bytes, timeout } = CloneLimits::default();
+        Self { roots: None, hosts: None, clone_bytes: bytes, clone_timeout: timeout }
     }
 }
 

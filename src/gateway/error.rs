@@ -3,8 +3,7 @@
 use crate::{
     model::{Cause, Code, CursorError, RunId, SessionId, WorkerKey},
     run::RunNotFound,
-    session::{SessionError, SessionNotFound},
-    storage::StoreError,
+    session::{SessionError, SessionNotFound, StoreError},
 };
 
 /// So much of an id that nobody has is repeated to who asked for it.

@@ -11,3 +11,6 @@ pub use retention::sweep_ended;
 pub use runs::Runs;
 pub use watch::Watch;
 pub use writer::WriterHandle;
+
+// What a listing is asked by and what it gives.
+pub use crate::storage::{ListRuns, RunPage};

@@ -84,9 +84,10 @@ impl Cache {
     }
 
     /// Drops everything that was kept for a session.
-    pub(super) fn forget(&self, session: &SessionId) -> io::Result<()> {
-        match fs::remove_dir_all(self.artifacts.join(session.as_str())) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+    pub(super) async fn forget(&self, session: &SessionId) -> io::Result<()> {
+        let folder = self.artifacts.join(session.as_str());
+        match task::blocking(move || fs::remove_dir_all(folder)).await {
+            Some(Err(error)) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
     }

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::{Catalog, Resolver, builtin, llm::LanguageModel, mcp::McpRegistry};
+use super::{Catalog, Resolver, llm::LanguageModel, mcp::McpRegistry, repo::open::Repositories};
 use crate::model::{ClientView, Session, SessionId, UidGenerator};
 
 /// Contexts that are kept at a time. Beyond it those of sessions without a run are dropped and built again on need.
@@ -19,6 +19,8 @@ pub struct Services {
     pub model: Option<Arc<dyn LanguageModel>>,
     /// The tools of MCP servers; none where none is configured.
     pub tools: Arc<McpRegistry>,
+    /// The repositories that clients may name.
+    pub repositories: Arc<Repositories>,
 }
 
 /// What the workers of one session work with.
@@ -59,9 +61,10 @@ impl Contexts {
         Resolver::new(self.services.catalog.clone(), [])
     }
 
-    /// Forgets a session's context.
-    pub fn forget(&self, session_id: &SessionId) {
+    /// Forgets a session's context; gives the repositories, which may keep clones of it.
+    pub fn forget(&self, session_id: &SessionId) -> &Repositories {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).remove(session_id);
+        &self.services.repositories
     }
 }
 
@@ -81,9 +84,14 @@ impl RunContext {
         &self.services.tools
     }
 
+    /// The repositories that clients may name. What is read of one goes through a handle that cannot leave it.
+    pub fn repositories(&self) -> &Repositories {
+        &self.services.repositories
+    }
+
     /// The workers of the session as it is now.
     pub fn resolver(&self, session: &Session) -> Resolver {
-        Resolver::new(self.services.catalog.clone(), builtin::session_workers(session))
+        Resolver::of_session(self.services.catalog.clone(), session)
     }
 
     /// Gives the nodes of a worker's view their uids; the same node gets the same uid in all views of the session.

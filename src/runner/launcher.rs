@@ -66,10 +66,13 @@ impl Launcher {
         task::spawn(TaskKind::RunExecution, async move { launcher.execute(request, writer).await });
     }
 
-    /// Drops what was kept for a session that is gone.
-    pub fn forget(&self, session_id: &SessionId) {
-        self.contexts.forget(session_id);
-        if let Err(error) = self.executor.cache.forget(session_id) {
+    /// Drops what was kept for a session that is gone: its context, its workers' outputs, its clones.
+    pub async fn forget(&self, session_id: SessionId) {
+        let repositories = self.contexts.forget(&session_id);
+        if let Err(error) = repositories.forget(&session_id).await {
+            tracing::warn!(%error, %session_id, "could not drop the clones of a session");
+        }
+        if let Err(error) = self.executor.cache.forget(&session_id).await {
             tracing::warn!(%error, %session_id, "could not drop the artifacts of a session");
         }
     }

@@ -11,6 +11,7 @@ pub mod llm;
 pub mod mcp;
 mod node;
 mod plan;
+pub mod repo;
 mod resolver;
 mod worker;
 

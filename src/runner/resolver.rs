@@ -2,8 +2,11 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Worker, builtin};
-use crate::model::WorkerKey;
+use super::{
+    Worker,
+    builtin::{self, SessionPlan},
+};
+use crate::model::{Session, WorkerKey};
 
 /// The workers that every session has: the gateway's own and the configured ones.
 #[derive(Clone, Default)]
@@ -28,7 +31,8 @@ impl Catalog {
     /// The gateway's own workers.
     pub fn builtin() -> Self {
         let workers = builtin::workers().into_iter().map(|it| (it.spec().key.clone(), it)).collect();
-        Self { workers, aliases: BTreeMap::new() }
+        let aliases = builtin::ALIASES.map(|(alias, key)| (alias.into(), key.into())).into();
+        Self { workers, aliases }
     }
 
     /// Adds a worker.
@@ -40,11 +44,6 @@ impl Catalog {
         self.workers.insert(key, worker);
         Ok(())
     }
-
-    /// Lets `alias` name the worker `key` too.
-    pub fn alias(&mut self, alias: &str, key: &str) {
-        self.aliases.insert(alias.into(), key.into());
-    }
 }
 
 impl Resolver {
@@ -52,6 +51,17 @@ impl Resolver {
     pub fn new(catalog: Arc<Catalog>, session: impl IntoIterator<Item = Arc<dyn Worker>>) -> Self {
         let session = session.into_iter().map(|it| (it.spec().key.clone(), it)).collect();
         Self { catalog, session }
+    }
+
+    /// What `catalog` has, and the plan of `session`, where it has one.
+    pub fn of_session(catalog: Arc<Catalog>, session: &Session) -> Self {
+        let common = Self::new(catalog, []);
+        let plan: Vec<_> = session.plan.iter().filter(|key| common.resolve(key).is_some()).cloned().collect();
+        if plan.is_empty() {
+            return common;
+        }
+        let plan: Arc<dyn Worker> = Arc::new(SessionPlan::new(&session.purpose, plan));
+        Self::new(common.catalog, [plan])
     }
 
     /// The worker with this key.

@@ -12,7 +12,11 @@ const INTERVAL: Duration = Duration::from_secs(600);
 
 /// Forgets sessions unused for `keep`, again and again; tells `forgotten` of each, so that what belongs to it can go
 /// too. Never returns.
-pub async fn sweep_unused(sessions: Sessions, keep: Duration, forgotten: impl Fn(&SessionId) + Send) {
+pub async fn sweep_unused<F: Future<Output = ()> + Send>(
+    sessions: Sessions,
+    keep: Duration,
+    forgotten: impl Fn(SessionId) -> F + Send,
+) {
     let keep = SignedDuration::try_from(keep).unwrap_or(SignedDuration::MAX);
     loop {
         let swept = match clock::now().checked_sub(keep) {
@@ -23,7 +27,9 @@ pub async fn sweep_unused(sessions: Sessions, keep: Duration, forgotten: impl Fn
             Ok(ids) if ids.is_empty() => {}
             Ok(ids) => {
                 tracing::info!(count = ids.len(), "forgot unused sessions");
-                ids.iter().for_each(&forgotten);
+                for session_id in ids {
+                    forgotten(session_id).await;
+                }
             }
             Err(error) => tracing::warn!(%error, "could not sweep unused sessions"),
         }

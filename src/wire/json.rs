@@ -1,11 +1,11 @@
 //! Events as proto3 JSON, for SSE and documents.
 
 use bytes::Bytes;
-use prost::Message as _;
+use prost::Message;
 use prost_reflect::{DynamicMessage, SerializeOptions};
 use serde_json::{Map, Value};
 
-use super::{descriptor_pool, event_message};
+use super::{descriptor_pool, event_message, v1};
 use crate::model::Event;
 
 /// Fields that clients of the SSE stream may count on, with their defaults.
@@ -13,16 +13,13 @@ const ALWAYS_PRESENT: [&str; 3] = ["eventType", "message", "progressPercent"];
 
 /// The event as one line of proto3 JSON; `eventType`, `message` and `progressPercent` come first and are always there.
 pub fn event_json(event: &Event) -> Bytes {
-    let message = event_message(event);
-    let Some(descriptor) = descriptor_pool().get_message_by_name("rungate.v1.WatchRunResponse") else {
-        unreachable!("proto/ declares WatchRunResponse")
-    };
-    let dynamic = DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice());
+    response_json(&event_message(event))
+}
+
+/// The same for an event as a client received it.
+pub fn response_json(response: &v1::WatchRunResponse) -> Bytes {
     let options = SerializeOptions::new().skip_default_fields(true);
-    let fields = dynamic.map(|it| it.serialize_with_options(serde_json::value::Serializer, &options));
-    let Ok(Ok(Value::Object(mut fields))) = fields else {
-        unreachable!("an event of ours is a WatchRunResponse")
-    };
+    let mut fields = json_fields("WatchRunResponse", response, &options);
     let mut ordered = Map::new();
     for name in ALWAYS_PRESENT {
         let default = if name == "progressPercent" { Value::from(0) } else { Value::from("") };
@@ -30,6 +27,32 @@ pub fn event_json(event: &Event) -> Bytes {
     }
     ordered.append(&mut fields);
     Value::Object(ordered).to_string().into()
+}
+
+/// A run as one line of proto3 JSON, with its empty fields.
+pub fn run_json(run: &v1::Run) -> Bytes {
+    full_json("Run", run)
+}
+
+/// A worker as one line of proto3 JSON, with its empty fields.
+pub fn worker_json(worker: &v1::Worker) -> Bytes {
+    full_json("Worker", worker)
+}
+
+fn full_json(name: &str, message: &impl Message) -> Bytes {
+    let options = SerializeOptions::new().skip_default_fields(false);
+    Value::Object(json_fields(name, message, &options)).to_string().into()
+}
+
+/// The fields of a message of package `rungate.v1`.
+fn json_fields(name: &str, message: &impl Message, options: &SerializeOptions) -> Map<String, Value> {
+    let Some(descriptor) = descriptor_pool().get_message_by_name(&format!("rungate.v1.{name}")) else {
+        unreachable!("proto/ declares {name}")
+    };
+    let dynamic = DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice());
+    let fields = dynamic.map(|it| it.serialize_with_options(serde_json::value::Serializer, options));
+    let Ok(Ok(Value::Object(fields))) = fields else { unreachable!("a message of ours is a {name}") };
+    fields
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use prost_reflect::DescriptorPool;
 
 pub use event::{EncodedEvent, EventCodec, Format, encoded, heartbeat};
 pub use from_proto::json_value;
-pub use json::event_json;
+pub use json::{event_json, response_json, run_json, worker_json};
 pub use to_proto::{client_view, event_message, run_message, session_message, timestamp, value};
 
 /// Messages, the client and the server of package `rungate.v1`.

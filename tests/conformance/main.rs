@@ -3,6 +3,8 @@
 //! Cargo runs this program as a test. It then runs `connectconformance`, the suite's runner, which starts this
 //! program again, once for each server configuration, as the server under test: see [`server`].
 
+#![allow(clippy::print_stdout, reason = "a test program tells on standard output")]
+
 mod messages;
 mod runner;
 mod server;

@@ -28,6 +28,9 @@ pub struct ListenSettings {
     /// From the connection to its first bytes, and again to the end of each request's headers.
     #[serde(with = "duration")]
     pub header_timeout: Duration,
+    /// How long a request may fall silent before its end.
+    #[serde(with = "duration")]
+    pub body_timeout: Duration,
     /// HTTP/2 connections are pinged after so long a silence.
     #[serde(with = "duration")]
     pub keep_alive_interval: Duration,
@@ -56,6 +59,7 @@ impl Default for ListenSettings {
         Self {
             max_connections: 16_384,
             header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
             keep_alive_interval: Duration::from_secs(20),
             keep_alive_timeout: Duration::from_secs(10),
             max_streams: 256,
@@ -111,6 +115,8 @@ pub async fn serve(listener: Listener, router: Router, settings: ListenSettings,
             Err(error) => pause_after(&error).await,
         }
     }
+    // Who comes now is refused by the system, and goes to another gateway.
+    drop(listener);
     connections.close();
     if tokio::time::timeout(settings.drain_timeout, connections.wait()).await.is_err() {
         tracing::warn!(left = connections.len(), "dropping connections that outlast the drain");

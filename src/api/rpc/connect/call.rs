@@ -140,7 +140,7 @@ fn request_of(method: &Method, context: &RequestContext, body: Body) -> Result<R
     Ok(request)
 }
 
-/// The time the client gives, as gRPC writes it. connectrpc has already refused what it cannot read.
+/// The time the client gives, as gRPC writes it. What cannot be read counts as none, as it does in connectrpc.
 fn timeout(context: &RequestContext) -> Option<HeaderValue> {
     let Some(timeout) = context.header("connect-timeout-ms") else {
         return context.header("grpc-timeout").cloned();

@@ -40,10 +40,15 @@ async fn check(dir: &Path, expected: &BTreeMap<String, String>) {
         put(&store, session("later", "1")).await;
         delete(&store, "kept").await;
         store.flush().await.unwrap();
-        drop(store);
         let mut expected = expected.clone();
         expected.insert("later".into(), "1".into());
         expected.remove("kept");
+        if options == NO_FOLDS && !old_journal(dir).exists() {
+            // No fold is under way: a copy is a moment of the files.
+            let crashed_again = crashed(crashed_here.path());
+            assert_eq!(all(&open(crashed_again.path(), &NO_FOLDS)).await, expected);
+        }
+        drop(store);
         for options in [NO_FOLDS, ALWAYS_FOLDS, NO_FOLDS] {
             assert_eq!(all(&open(crashed_here.path(), &options)).await, expected);
         }
@@ -118,10 +123,12 @@ async fn a_change_that_was_never_finished_is_cut_off() {
         assert!(!log.contains("WARN"), "{log}");
         assert_eq!(log.contains("cut off"), bytes > last, "{log}");
         put(&store, session("later", "1")).await;
-        drop(store);
+        store.flush().await.unwrap();
         let mut expected = expected.clone();
         expected.insert("later".into(), "1".into());
-        assert_eq!(all(&open(torn.path(), &NO_FOLDS)).await, expected, "what follows it is whole");
+        let after = crashed(torn.path());
+        assert_eq!(all(&open(after.path(), &NO_FOLDS)).await, expected, "what follows it is whole");
+        assert!(moved_aside(after.path()).is_empty());
         assert!(moved_aside(torn.path()).is_empty());
     }
 }

@@ -120,6 +120,8 @@ fn child() {
         let options = if first.is_multiple_of(2) { FileOptions::default() } else { ALWAYS_FOLDS };
         let store = open(Path::new(&dir), &options);
         let mut output = std::io::stdout().lock();
+        // The test's own name stands there without an end of line.
+        output.write_all(b"\n").unwrap();
         for number in first.. {
             let change = Change { number, time: Timestamp::MAX };
             match change.value() {

@@ -84,6 +84,7 @@ async fn a_full_buffer_makes_changes_wait_and_then_fail() {
     let mut revision = 0;
     let start = Instant::now();
     let (error, number) = loop {
+        assert!(revision < 100_000, "the buffer is bounded");
         match store.put(session("a", &revision.to_string()), revision).await {
             Ok(next) => revision = next,
             Err(error) => break (error, revision),
@@ -91,7 +92,7 @@ async fn a_full_buffer_makes_changes_wait_and_then_fail() {
     };
     assert!(matches!(&error, PutError::Store(StoreError(_))), "{error}");
     assert!(start.elapsed() >= Duration::from_secs(5), "it waited");
-    assert!((1000..100_000).contains(&number), "the buffer is bounded: {number}");
+    assert!(number > 1000, "it is not small: {number}");
     let stored = store.get(&id("a")).await.unwrap().unwrap();
     assert_eq!(stored.revision, number, "what failed has not happened");
     // A change that waits passes when the disk works again.
