@@ -24,6 +24,7 @@ pub(super) fn trials() -> Vec<Trial> {
         trial("hostile::malformed_frames", malformed_frames),
         trial("hostile::malformed_messages_are_invalid_argument", malformed_messages),
         trial("hostile::never_ending_bodies", never_ending_bodies),
+        trial("hostile::a_body_that_falls_silent_is_ended", silent_body),
         trial("hostile::a_body_that_is_promised_and_never_comes", promised_body),
     ]
 }
@@ -164,4 +165,28 @@ async fn promised_body() {
         until_closed(&mut tcp).await;
     }
     assert_eq!(gateway.ended().await.code(), Some(0));
+}
+
+/// A body of which nothing more comes is ended, over either version and on every kind of call.
+async fn silent_body() {
+    let gateway = Setup::default().config("[connections]\nbody_timeout = \"500ms\"\n").start().await;
+    for (version, content_type) in [
+        (Version::Http1, "application/json"),
+        (Version::Http2, "application/proto"),
+        (Version::Http1, "application/grpc-web+proto"),
+        (Version::Http2, "application/grpc"),
+        (Version::Http1, "application/connect+json"),
+    ] {
+        let silence = stream::iter([Bytes::from_static(b"\0")]).chain(stream::pending());
+        let body = StreamBody::new(silence.map(|it| Ok::<_, Infallible>(Frame::data(it))));
+        let request = Request::post(format!("/{SERVICE}/WatchRun")).header("content-type", content_type);
+        let request = request.header("te", "trailers").body(body).unwrap();
+        let exchange = async { send(gateway.address(), version, request).await?.whole().await };
+        let ended = timeout(CUT_OFF, exchange).await;
+        let answered = ended.unwrap_or_else(|_| panic!("{content_type} goes on"));
+        if let Ok(answered) = answered {
+            assert_ne!(code(&answered), "0", "{content_type}");
+        }
+    }
+    serves_as_before(&gateway).await;
 }

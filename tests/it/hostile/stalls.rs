@@ -37,7 +37,10 @@ const WATCHER_BYTES: u64 = 1 << 20;
 /// All tests of this module.
 pub(super) fn trials() -> Vec<Trial> {
     let patience = Duration::from_secs(120);
-    vec![patient_trial("hostile::watchers_that_stop_reading", patience, stalled_watchers)]
+    vec![
+        patient_trial("hostile::watchers_that_stop_reading", patience, stalled_watchers),
+        patient_trial("hostile::watchers_that_open_no_window", patience, windowless_watchers),
+    ]
 }
 
 /// The run and other watchers are not delayed, memory stays bounded, and the stalled ones are cut off.
@@ -75,6 +78,27 @@ async fn stalled_watchers() {
         assert!(read.is_ok(), "the connection has ended");
         assert!(!String::from_utf8_lossy(&rest).contains("event: close"), "it never fell behind");
     }
+    serves_as_before(&gateway).await;
+}
+
+/// Over HTTP/2 the connection lives on while a stream of it is not read. It costs what the windows are large, no more;
+/// once it is read again, nothing is missing.
+async fn windowless_watchers() {
+    let gateway = Setup::default().config(FLOOD).environment("RUNGATE_RUN_RETENTION", "5m").start().await;
+    let client = Client::new(Protocol::Grpc, gateway.address());
+    serves_as_before(&gateway).await;
+    let before = gateway.resident_bytes();
+    let run = story::run(client, "flood").await;
+    let mut unread: Vec<_> = (0..STALLED).map(|_| client.watch(&run)).collect();
+    for watch in &mut unread {
+        watch.take(1).await;
+    }
+    let log = timeout(Duration::from_secs(60), story::log_of(client, &run)).await.expect("the run goes on");
+    let grown = gateway.resident_bytes().saturating_sub(before);
+    let bound = 5 * FLOOD_BYTES + STALLED as u64 * WATCHER_BYTES;
+    assert!(grown < bound, "{grown} bytes more, {bound} allowed");
+    assert_eq!(unread.remove(0).all().await, log[1..]);
+    drop(unread);
     serves_as_before(&gateway).await;
 }
 
