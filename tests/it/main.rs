@@ -25,18 +25,15 @@ fn main() -> ExitCode {
     support::report_panics_with_their_test();
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);
-<<<<<<< HEAD
-    let trials = [cli::trials(), clients::trials(), conformance::trials(), http::trials(), lifecycle::trials()]
-        .into_iter()
-        .flatten()
-        .collect();
-=======
-    let trials =
-        [clients::trials(), conformance::trials(), hostile::trials(), http::trials(), lifecycle::trials()]
-            .into_iter()
-            .flatten()
-            .collect();
->>>>>>> it
+    let trials = [
+        cli::trials(),
+        clients::trials(),
+        conformance::trials(),
+        hostile::trials(),
+        http::trials(),
+        lifecycle::trials(),
+    ];
+    let trials = trials.into_iter().flatten().collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     support::gateway::end_shared(conclusion.has_failed());
     conclusion.exit_code()
