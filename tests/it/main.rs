@@ -10,6 +10,7 @@ mod clients;
 mod conformance;
 mod hostile;
 mod http;
+mod killed;
 mod lifecycle;
 mod support;
 
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         conformance::trials(),
         hostile::trials(),
         http::trials(),
+        killed::trials(),
         lifecycle::trials(),
     ];
     let trials = trials.into_iter().flatten().collect();
