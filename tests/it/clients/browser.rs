@@ -10,11 +10,10 @@ use tokio::{
     sync::{OnceCell, Semaphore},
 };
 
-use super::needs;
 use crate::support::{
     client::{Client, Protocol, normalised},
     gateway::shared,
-    patient_trial,
+    needs, patient_trial,
     proxy::CuttingProxy,
     story,
     tools::{Tool, clients, output},
