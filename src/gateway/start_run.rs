@@ -124,7 +124,7 @@ impl Gateway {
             let error = RunError::retryable("interrupted", "the gateway is draining");
             let _state = writer.apply(Command::Finish(Outcome::Failed(error))).await;
         }
-        self.launcher.launch(RunRequest { run_id, session, pipeline_id, params }, writer);
+        self.launcher.launch(RunRequest { run_id, session, pipeline_id, params }, writer).await;
         Ok(run_id)
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Contexts, RunRequest, cache::Cache, execute::Executor, node::TimeLimits};
 use crate::{
-    model::{Command, SessionId},
+    model::{Command, Outcome, SessionId},
     run::WriterHandle,
     runtime::task::{self, TaskKind},
     session::Sessions,
@@ -60,10 +60,12 @@ impl Launcher {
         &self.contexts
     }
 
-    /// Executes a run whose log has begun and whose session it holds.
-    pub fn launch(&self, request: RunRequest, writer: WriterHandle) {
+    /// Executes a run whose log has begun and whose session it holds. Returns when it has begun, so that whoever learns of
+    /// the run from now on and cancels it meets its workers, which end before the session is let go and the run is over.
+    pub async fn launch(&self, request: RunRequest, writer: WriterHandle) {
         let launcher = self.clone();
-        task::spawn(TaskKind::RunExecution, async move { launcher.execute(request, writer).await });
+        let started = writer.apply(Command::Start).await.is_ok();
+        task::spawn(TaskKind::RunExecution, async move { launcher.execute(request, writer, started).await });
     }
 
     /// Drops what was kept for a session that is gone: its context, its workers' outputs, its clones.
@@ -77,15 +79,16 @@ impl Launcher {
         }
     }
 
-    async fn execute(self, request: RunRequest, writer: WriterHandle) {
+    async fn execute(self, request: RunRequest, writer: WriterHandle, started: bool) {
         let request = Arc::new(request);
         let run_id = request.run_id;
         let session_id = request.session.session_id.clone();
         let context = self.contexts.of(&session_id);
-        let (outcome, learnt) = match writer.apply(Command::Start).await {
-            Ok(_) => self.executor.execute(request, context, writer.clone()).await,
-            // It was cancelled, or its log is full; either way its terminal event is written.
-            Err(_) => (crate::model::Outcome::Cancelled, None),
+        let (outcome, learnt) = if started {
+            self.executor.execute(request, context, writer.clone()).await
+        } else {
+            // It has ended before, or its log is full.
+            (Outcome::Cancelled, None)
         };
         // The session is free before the terminal event is seen: who answers at once must not find it busy.
         if let Err(error) = self.sessions.release(&session_id, run_id, learnt.as_ref()).await {

@@ -50,9 +50,14 @@ impl Process {
         self.child.wait().await
     }
 
-    /// Asks the whole group to end.
+    /// Asks the whole group to end. The group may go on a little; it is ended with this value.
     pub(super) fn terminate(&self) {
         self.signal(Signal::TERM);
+    }
+
+    /// Ends the whole group.
+    pub(super) fn kill(&self) {
+        self.signal(Signal::KILL);
     }
 
     fn signal(&self, signal: Signal) {
