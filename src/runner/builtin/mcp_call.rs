@@ -41,8 +41,7 @@ impl Worker for McpCall {
         if output.is_error {
             return Err(RunError::permanent("mcp_tool_failed", format!("{tool} failed: {}", output.text)));
         }
-        let value =
-            json!({"text": output.text, "structured": output.structured, "content": output.content});
+        let value = json!({"text": output.text, "structured": output.structured, "content": output.content});
         Ok(WorkerOutput { value, ..WorkerOutput::default() })
     }
 }

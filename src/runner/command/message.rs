@@ -9,29 +9,14 @@ use crate::model::{ClientView, Graph, GraphEdge, GraphNode, RequestId, ViewConte
 #[derive(Debug, PartialEq)]
 pub(super) enum Said {
     Log(String),
-    Progress {
-        percent: u8,
-        message: String,
-    },
+    Progress { percent: u8, message: String },
     Delta(String),
     View(ClientView),
     Result(Value),
-    Error {
-        message: String,
-        retryable: bool,
-    },
-    Input {
-        request_id: RequestId,
-        prompt: String,
-    },
-    ToolCall {
-        tool_call_id: String,
-        tool_name: String,
-        args: Value,
-    },
-    Approval {
-        approval_id: String,
-    },
+    Error { message: String, retryable: bool },
+    Input { request_id: RequestId, prompt: String },
+    ToolCall { tool_call_id: String, tool_name: String, args: Value },
+    Approval { approval_id: String },
 }
 
 #[derive(Deserialize)]
@@ -212,11 +197,7 @@ mod tests {
             (r#"{"type":"error","message":"e"}"#, Said::Error { message: "e".into(), retryable: false }),
             (
                 r#"{"type":"tool_call","tool_call_id":"1","tool_name":"s/t","args":{"a":1}}"#,
-                Said::ToolCall {
-                    tool_call_id: "1".into(),
-                    tool_name: "s/t".into(),
-                    args: json!({"a": 1}),
-                },
+                Said::ToolCall { tool_call_id: "1".into(), tool_name: "s/t".into(), args: json!({"a": 1}) },
             ),
             (r#"{"type":"approval","approval_id":"2"}"#, Said::Approval { approval_id: "2".into() }),
             ("hello", Said::Log("hello".into())),

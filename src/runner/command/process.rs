@@ -50,12 +50,12 @@ impl Process {
         self.child.wait().await
     }
 
-    /// Asks the whole group to end. The group may go on a little; it is ended with this value.
+    /// Asks the whole group to end.
     pub(super) fn terminate(&self) {
         self.signal(Signal::TERM);
     }
 
-    /// Ends the whole group.
+    /// Ends the whole group at once.
     pub(super) fn kill(&self) {
         self.signal(Signal::KILL);
     }
@@ -72,6 +72,6 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        self.signal(Signal::KILL);
+        self.kill();
     }
 }
