@@ -7,6 +7,7 @@
 
 mod cli;
 mod clients;
+mod command;
 mod conformance;
 mod hostile;
 mod http;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
     let trials = [
         cli::trials(),
         clients::trials(),
+        command::trials(),
         conformance::trials(),
         hostile::trials(),
         http::trials(),

@@ -33,6 +33,8 @@ pub(crate) struct Setup {
     config: String,
     environment: Vec<(&'static str, String)>,
     data: Option<PathBuf>,
+    files: Vec<(String, String)>,
+    listen: Option<String>,
 }
 
 /// A gateway that runs. It ends with this value.
@@ -93,14 +95,30 @@ impl Setup {
         self
     }
 
+    /// A file beside `rungate.toml`.
+    pub(crate) fn file(mut self, name: &str, text: &str) -> Self {
+        self.files.push((name.to_owned(), text.to_owned()));
+        self
+    }
+
+    /// Listens there instead of on the loopback.
+    pub(crate) fn listen(mut self, address: &str) -> Self {
+        self.listen = Some(address.to_owned());
+        self
+    }
+
     /// Starts the gateway and waits until it accepts connections.
     pub(crate) async fn start(self) -> Gateway {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("rungate.toml");
         std::fs::write(&config, self.config).unwrap();
+        for (name, text) in self.files {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
         let data = self.data.unwrap_or_else(|| folder.path().join("data"));
+        let listen = self.listen.unwrap_or_else(|| "127.0.0.1:0".to_owned());
         let mut command = Command::new(BINARY);
-        let arguments = ["serve".into(), "--listen".into(), "127.0.0.1:0".into(), "--data".into()];
+        let arguments = ["serve".into(), "--listen".into(), listen.into(), "--data".into()];
         let arguments =
             arguments.into_iter().chain([data.into_os_string(), "--config".into(), config.into()]);
         command.args(arguments.collect::<Vec<OsString>>()).current_dir(folder.path());
@@ -160,8 +178,17 @@ impl Gateway {
 
     /// Memory that is its own and in use, in bytes.
     pub(crate) fn resident_bytes(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    /// The most memory that was ever its own and in use, in bytes.
+    pub(crate) fn peak_resident_bytes(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid.as_raw_nonzero())).unwrap();
-        let line = status.lines().find_map(|it| it.strip_prefix("VmRSS:")).unwrap();
+        let line = status.lines().find_map(|it| it.strip_prefix(name)).unwrap();
         line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap() * 1024
     }
 
