@@ -1,13 +1,18 @@
 //! Takes up runs: from the accepted request to the terminal event.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Contexts, RunRequest, cache::Cache, execute::Executor, node::TimeLimits};
 use crate::{
-    model::{Command, SessionId},
+    model::{Command, Draft, EventKind, Outcome, RunId, Session, SessionId, SessionUpdate},
     run::WriterHandle,
     runtime::task::{self, TaskKind},
     session::Sessions,
@@ -33,6 +38,15 @@ pub struct Launcher {
     executor: Arc<Executor>,
     contexts: Contexts,
     sessions: Sessions,
+    held: Arc<Mutex<HashMap<RunId, Held>>>,
+}
+
+/// A run that waits for its session. Bounded by the runs that may wait for a session, and by the log.
+enum Held {
+    /// Its turn has not come.
+    Waiting(RunRequest, WriterHandle),
+    /// Its turn has come before it was here.
+    Due(Arc<Session>),
 }
 
 impl Default for RunnerSettings {
@@ -52,7 +66,7 @@ impl Launcher {
         let time_limits = TimeLimits { timeout: settings.timeout, grace: settings.cancel_grace };
         let executor =
             Executor { cache: Cache::new(artifacts), time_limits, parallel: settings.parallel.max(1) };
-        Self { executor: Arc::new(executor), contexts, sessions }
+        Self { executor: Arc::new(executor), contexts, sessions, held: Arc::default() }
     }
 
     /// The contexts that workers are given.
@@ -64,6 +78,61 @@ impl Launcher {
     pub fn launch(&self, request: RunRequest, writer: WriterHandle) {
         let launcher = self.clone();
         task::spawn(TaskKind::RunExecution, async move { launcher.execute(request, writer).await });
+    }
+
+    /// Keeps a run whose log has begun until its session is passed on to it.
+    pub async fn hold(&self, request: RunRequest, writer: WriterHandle) {
+        let ahead = request.session.waiting.iter().position(|it| *it == request.run_id).unwrap_or(0);
+        tell_place(&writer, ahead).await;
+        let due = match self.held().entry(request.run_id) {
+            Entry::Occupied(due) => Some((due.remove(), request, writer)),
+            Entry::Vacant(place) => {
+                place.insert(Held::Waiting(request, writer));
+                None
+            }
+        };
+        if let Some((Held::Due(session), request, writer)) = due {
+            self.launch(RunRequest { session, ..request }, writer);
+        }
+    }
+
+    /// Takes the session back from a run and launches the one it is passed on to.
+    pub async fn release(&self, session_id: &SessionId, run_id: RunId, learnt: Option<&SessionUpdate>) {
+        let session = match self.sessions.release(session_id, run_id, learnt).await {
+            Ok(Some(session)) => session,
+            Ok(None) => return,
+            Err(error) => {
+                tracing::error!(%error, %run_id, "could not release the session");
+                return;
+            }
+        };
+        let Some(next) = session.active_run_id.filter(|it| *it != run_id) else { return };
+        let due = match self.held().entry(next) {
+            Entry::Occupied(held) => Some(held.remove()),
+            Entry::Vacant(place) => {
+                place.insert(Held::Due(session.clone()));
+                None
+            }
+        };
+        if let Some(Held::Waiting(request, writer)) = due {
+            self.launch(RunRequest { session: session.clone(), ..request }, writer);
+        }
+        self.tell_places(&session).await;
+    }
+
+    /// Tells the runs that wait for a session how many are still ahead of them.
+    async fn tell_places(&self, session: &Session) {
+        for (ahead, run_id) in session.waiting.iter().enumerate() {
+            let writer = match self.held().get(run_id) {
+                Some(Held::Waiting(_, writer)) => writer.clone(),
+                _ => continue,
+            };
+            tell_place(&writer, ahead).await;
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashMap<RunId, Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Drops what was kept for a session that is gone: its context, its workers' outputs, its clones.
@@ -85,14 +154,21 @@ impl Launcher {
         let (outcome, learnt) = match writer.apply(Command::Start).await {
             Ok(_) => self.executor.execute(request, context, writer.clone()).await,
             // It was cancelled, or its log is full; either way its terminal event is written.
-            Err(_) => (crate::model::Outcome::Cancelled, None),
+            Err(_) => (Outcome::Cancelled, None),
         };
         // The session is free before the terminal event is seen: who answers at once must not find it busy.
-        if let Err(error) = self.sessions.release(&session_id, run_id, learnt.as_ref()).await {
-            tracing::error!(%error, %run_id, "could not release the session");
-        }
+        self.release(&session_id, run_id, learnt.as_ref()).await;
         if let Err(error) = writer.apply(Command::Finish(outcome)).await {
             tracing::debug!(%error, %run_id, "the run had ended");
         }
     }
+}
+
+/// Tells a run that waits for its session how many others are to run before it, beside the active one.
+async fn tell_place(writer: &WriterHandle, ahead: usize) {
+    let ahead = u32::try_from(ahead).unwrap_or(u32::MAX);
+    let kind =
+        EventKind::Queued { position: ahead.saturating_add(1), ahead, reason: "session_busy".to_owned() };
+    // A run that was cancelled while it waited has ended.
+    drop(writer.emit(Draft::new(kind, "waiting for the session's active run to end")).await);
 }
