@@ -26,7 +26,7 @@ if (!scenario || !url) {
 const browser = await Browser.launch();
 let failed = false;
 try {
-  await scenario(browser, url, name === "screenshots" ? { folder: last } : JSON.parse(last ?? "{}"));
+  await scenario(browser, url, name === "screenshots" ? { folder: last } : JSON.parse(last ?? "null") ?? {});
   browser.checkFaults();
 } catch (cause) {
   failed = true;

@@ -7,6 +7,7 @@
 
 mod clients;
 mod conformance;
+mod console;
 mod http;
 mod lifecycle;
 mod support;
@@ -23,11 +24,12 @@ fn main() -> ExitCode {
     support::report_panics_with_their_test();
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);
-    let trials = [clients::trials(), conformance::trials(), http::trials(), lifecycle::trials()]
+    let trials = [clients::trials(), conformance::trials(), console::trials(), http::trials(), lifecycle::trials()]
         .into_iter()
         .flatten()
         .collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     support::gateway::end_shared(conclusion.has_failed());
+    console::end_shared(conclusion.has_failed());
     conclusion.exit_code()
 }

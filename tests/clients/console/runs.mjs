@@ -71,18 +71,30 @@ export async function busy(browser, url) {
   await the(page, "busy-watch").click();
   assert.equal(await nextRun(page, ""), first);
   assert.ok(await panel.isHidden());
-  for (const choice of ["busy-queue", "busy-cancel"]) {
-    await the(page, "demo-start").click();
-    await the(page, choice).click();
-    await page.waitForFunction(
-      (first) => !document.getElementById("notice").hidden || !location.hash.includes(first),
-      first,
-    );
-    if (await the(page, "notice").isHidden()) break;
-    assert.match(await the(page, "notice").innerText(), /\w+ \w+/);
-    assert.equal(await shownRun(page), first, "the page stays with the run");
-    await reaches(page, "RUNNING");
-  }
+  // Mine waits until the other is over.
+  await the(page, "demo-start").click();
+  await the(page, "busy-queue").click();
+  const queued = await nextRun(page, first);
+  await reaches(page, "QUEUED");
+  await logs(page, "Queued at place 1");
+  assert.match(await the(page, "run-message").textContent(), /Place 1 in the queue/);
+  await page.locator(`#recent-list a[data-run="${first}"]`).click();
+  await reaches(page, "RUNNING");
+  await the(page, "cancel").click();
+  await reaches(page, "CANCELLED");
+  await page.locator(`#recent-list a[data-run="${queued}"]`).click();
+  await reaches(page, "SUCCEEDED");
+  await checkLog(page, queued);
+  // Mine takes the place of the other.
+  const second = await startWorker(page, "linger");
+  await logs(page, "lingering");
+  await the(page, "demo-start").click();
+  await the(page, "busy-cancel").click();
+  const instead = await nextRun(page, second);
+  await reaches(page, "SUCCEEDED");
+  await checkLog(page, instead);
+  await page.locator(`#recent-list a[data-run="${second}"]`).click();
+  await reaches(page, "CANCELLED");
 }
 
 /** Whatever a worker writes is shown as text. */

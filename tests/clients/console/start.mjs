@@ -58,7 +58,6 @@ export async function repository(browser, url, { repository, packages }) {
   await the(page, "answer-input").press("Enter");
   const plan = await nextRun(page, greeting);
   await the(page, "run-plan").waitFor();
-  await page.waitForFunction(() => document.querySelectorAll("#conversation li, #talk-list li").length >= 3);
   assert.deepEqual(await entries.evaluateAll((all) => all.map((it) => it.dataset.who)), ["run", "you", "run"]);
   assert.ok(await page.locator("#graph-svg .node").first().isVisible(), "the plan is drawn");
   await checkLog(page, plan);
@@ -67,7 +66,15 @@ export async function repository(browser, url, { repository, packages }) {
   await reaches(page, "SUCCEEDED");
   const drawn = await page.locator("#graph-svg .node text").allTextContents();
   for (const name of packages) assert.ok(drawn.includes(name), `${name} is not in ${drawn}`);
+  assert.equal(await page.locator("#graph-svg .edge").count(), 6);
+  // The conversation is still there, and goes on.
+  assert.deepEqual(await entries.evaluateAll((all) => all.map((it) => it.dataset.who)), ["run", "you", "run", "you"]);
   await checkLog(page, executed);
+  await the(page, "answer-input").fill("How large is it?");
+  await the(page, "answer-send").click();
+  await nextRun(page, executed);
+  await the(page, "run-plan").waitFor();
+  assert.equal(await entries.count(), 6);
 }
 
 /** The list of recent runs leads back to each. */

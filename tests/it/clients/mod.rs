@@ -16,7 +16,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 /// The trial, skipped where a tool is missing.
-fn needs(tools: &[Tool], trial: Trial) -> Trial {
+pub(crate) fn needs(tools: &[Tool], trial: Trial) -> Trial {
     match missing(tools) {
         None => trial,
         Some(missing) => skip(trial, &missing),

@@ -33,6 +33,7 @@ pub(crate) struct Setup {
     config: String,
     environment: Vec<(&'static str, String)>,
     data: Option<PathBuf>,
+    address: Option<SocketAddr>,
 }
 
 /// A gateway that runs. It ends with this value.
@@ -93,14 +94,21 @@ impl Setup {
         self
     }
 
+    /// The address of an earlier gateway, so that its clients find this one.
+    pub(crate) fn listen(mut self, address: SocketAddr) -> Self {
+        self.address = Some(address);
+        self
+    }
+
     /// Starts the gateway and waits until it accepts connections.
     pub(crate) async fn start(self) -> Gateway {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("rungate.toml");
         std::fs::write(&config, self.config).unwrap();
         let data = self.data.unwrap_or_else(|| folder.path().join("data"));
+        let listen = self.address.map_or_else(|| "127.0.0.1:0".to_owned(), |it| it.to_string());
         let mut command = Command::new(BINARY);
-        let arguments = ["serve".into(), "--listen".into(), "127.0.0.1:0".into(), "--data".into()];
+        let arguments = ["serve".into(), "--listen".into(), listen.into(), "--data".into()];
         let arguments =
             arguments.into_iter().chain([data.into_os_string(), "--config".into(), config.into()]);
         command.args(arguments.collect::<Vec<OsString>>()).current_dir(folder.path());
