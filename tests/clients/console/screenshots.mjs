@@ -22,7 +22,7 @@ export async function screenshots(browser, url, { folder }) {
     const picture = async (what, whole = false) => {
       // Fonts and the drawing of the graph are there with the next frame.
       await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
-      await page.screenshot({ path: join(folder, `${what ? `${name}-${what}` : name}.png`), fullPage: whole });
+      await page.screenshot({ path: join(folder, `${name}-${what}.png`), fullPage: whole });
     };
     const folded = () => the(page, "start-toggle").isVisible();
     const unfold = async () => (await folded()) && the(page, "start-toggle").click();
@@ -46,7 +46,8 @@ export async function screenshots(browser, url, { folder }) {
     await the(page, "run-plan").click();
     run = await nextRun(page, run);
     await reaches(page, "SUCCEEDED");
-    await picture("");
+    // The graph and the conversation that led to it.
+    await page.screenshot({ path: join(folder, `${name}.png`), fullPage: true, clip: await upTo(page, "#talk-panel") });
     await picture("packages", true);
     for (const [worker, state] of [["ask", "WAITING_INPUT"], ["fail", "FAILED"], ["speak", "SUCCEEDED"], ["linger", "RUNNING"]]) {
       await unfold();
@@ -71,4 +72,12 @@ export async function screenshots(browser, url, { folder }) {
     await the(page, "gone-box").waitFor();
     await picture("gone");
   }
+}
+
+/** The page from its top to the end of an element. */
+async function upTo(page, selector) {
+  return page.evaluate((selector) => {
+    const end = document.querySelector(selector).getBoundingClientRect().bottom + scrollY;
+    return { x: 0, y: 0, width: innerWidth, height: Math.ceil(end) + 12 };
+  }, selector);
 }
