@@ -9,6 +9,7 @@ mod cli;
 mod clients;
 mod command;
 mod conformance;
+mod console;
 mod hostile;
 mod http;
 mod killed;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         clients::trials(),
         command::trials(),
         conformance::trials(),
+        console::trials(),
         hostile::trials(),
         http::trials(),
         killed::trials(),
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
     let trials = trials.into_iter().flatten().map(mark_unmet).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     support::gateway::end_shared(conclusion.has_failed());
+    console::end_shared(conclusion.has_failed());
     conclusion.exit_code()
 }
 

@@ -3,7 +3,8 @@
 import { byId } from "./dom.js";
 import { hasEnded } from "./run.js";
 
-const TALKS = new Set(["plan_pipeline", "init_purpose"]);
+// After these the conversation goes on with the next input.
+const TALKS = new Set(["plan_pipeline", "init_purpose", "session_plan"]);
 
 export class Ask {
   #panel = byId("ask-panel");

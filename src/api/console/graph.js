@@ -10,13 +10,14 @@ const MAX_EDGES = 4000;
 const MAX_LABEL = 30;
 const NODE_HEIGHT = 38;
 // Below this scale labels are hard to read.
-const SMALL = 0.62;
+const SMALL = 0.8;
 
 export class Graph {
   #svg = byId("graph-svg");
   #world = byId("graph-world");
   #list = byId("node-list");
   #panel = byId("graph-panel");
+  #dialogue = byId("dialogue");
   #note = byId("graph-note");
   #detail = byId("graph-detail");
   #panZoom = new PanZoom(this.#svg, this.#world);
@@ -61,6 +62,7 @@ export class Graph {
     this.#list.replaceChildren();
     this.#panel.hidden = true;
     this.#panel.classList.remove("broad");
+    this.#dialogue.after(this.#panel);
     this.#select("");
   }
 
@@ -83,7 +85,7 @@ export class Graph {
   }
 
   #show(graph, phase) {
-    byId("graph-title").textContent = phase ? `Graph: ${phase}` : "Graph";
+    byId("graph-title").textContent = title(phase);
     const text = JSON.stringify(graph);
     if (text === this.#shown) return;
     this.#shown = text;
@@ -130,8 +132,10 @@ export class Graph {
     const [same, other] = [draw(this.#across), draw(!this.#across)];
     const best = Math.max(this.#scale(same), this.#scale(other));
     if (best < SMALL && !this.#panel.classList.contains("broad")) {
-      // Too much for a part of the width: the panel takes all of it, and keeps it while the graph grows.
+      // Too much for a part of the width: the panel takes all of it, before what else there is, and keeps it while
+      // the graph grows.
       this.#panel.classList.add("broad");
+      this.#dialogue.before(this.#panel);
       this.#layout = null;
     }
     // The way the layers run changes only for a good deal more room, and freely for the first drawing.
@@ -255,6 +259,13 @@ function curve(points, across) {
     parts.push(`C${[c.x, c.y, d.x, d.y, b.x, b.y].map(number).join(" ")}`);
   }
   return parts.join("");
+}
+
+/** `package_graph` becomes `Package graph`, `plan` becomes `Graph: plan`. */
+function title(phase) {
+  const words = (phase ?? "").replaceAll("_", " ").trim();
+  if (!/\bgraph\b/i.test(words)) return words ? `Graph: ${words}` : "Graph";
+  return words.charAt(0).toUpperCase() + words.slice(1);
 }
 
 function count(number, noun) {

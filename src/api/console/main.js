@@ -34,8 +34,11 @@ const ask = new Ask(announcer, sendAnswer);
 const requests = new Requests(announcer, sendReply);
 const startPanel = new Start((how) => start(how));
 
-// The worker that executes what a conversation has planned.
+// The worker that executes what a conversation has planned, and what the person says by starting it.
 const PLAN = "session_plan";
+const RUN_PLAN = "Run the plan.";
+// Who somebody is that has not said a name.
+const NOBODY = "demo-user";
 
 let run = null;
 let watch = null;
@@ -53,6 +56,7 @@ function show(runId) {
   if (document.activeElement?.getClientRects().length === 0) focusOn(byId("run-title"));
   for (const part of [graph, workers, requests]) part.clear();
   log.clear(runId);
+  byId("run").classList.remove("gone");
   talk.open(runId);
   recent.watching(runId);
   refresh();
@@ -100,6 +104,7 @@ function onStatus(told) {
   byId("gone-text").textContent = told.message ?? "";
   if (told.kind === "ended" || told.kind === "gone") {
     run.gone = told.kind === "gone";
+    byId("run").classList.toggle("gone", run.gone);
     // A run may have changed the session, and with it what can be started.
     Promise.all([recent.load(), startPanel.loadWorkers()]).then(refreshIfAny);
     showSession();
@@ -111,6 +116,7 @@ async function start(how, ifBusy) {
   notice.clear();
   try {
     const runId = await actions.start(how, ifBusy);
+    if (how.said && run) talk.continued(how.said, run.runId, runId);
     rememberStart(runId, how);
     go(runId);
   } catch (cause) {
@@ -159,7 +165,7 @@ async function sendAnswer(text) {
     } else {
       takeBack?.();
       talk.continued(text, answered.runId, next);
-      rememberStart(next, { pipelineId: answered.pipelineId || "plan_pipeline", params: { user_input: text } });
+      rememberStart(next, { pipelineId: "plan_pipeline", params: { user_input: text } });
       go(next);
     }
     return true;
@@ -198,7 +204,7 @@ function refreshIfAny() {
 async function showSession() {
   const session = await actions.session().catch(() => undefined);
   if (session === undefined) return;
-  const parts = session ? [session.repo || session.repoUrl, session.purpose, session.userId] : [];
+  const parts = session ? [session.repo || session.repoUrl, session.purpose, session.userId === NOBODY ? "" : session.userId] : [];
   byId("session-line").textContent = parts.filter(Boolean).join(" · ");
 }
 
@@ -221,7 +227,7 @@ function route() {
 
 byId("cancel").addEventListener("click", cancel);
 for (const id of ["again", "error-again"]) byId(id).addEventListener("click", again);
-byId("run-plan").addEventListener("click", () => start({ pipelineId: PLAN, params: {} }));
+byId("run-plan").addEventListener("click", () => start({ pipelineId: PLAN, params: {}, said: RUN_PLAN }));
 byId("start-toggle").addEventListener("click", () => openStart(!document.body.classList.contains("start-open")));
 byId("skip").addEventListener("click", (event) => {
   event.preventDefault();

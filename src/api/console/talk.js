@@ -8,10 +8,21 @@ import { words } from "./words.js";
 export class Talk {
   #panel = byId("talk-panel");
   #list = byId("talk-list");
+  #frame = byId("talk-frame");
+  #following = true;
   #parts = [];
   #runId = "";
   #stream = null;
   #asked = 0;
+
+  constructor() {
+    this.#frame.addEventListener("scroll", () => {
+      const { scrollTop, clientHeight, scrollHeight } = this.#frame;
+      this.#following = scrollTop + clientHeight > scrollHeight - 24;
+    });
+    // Words stream in, and a graph that appears makes the column narrower: the newest words stay in sight.
+    new ResizeObserver(() => this.#following && this.#toEnd()).observe(this.#list);
+  }
 
   /** Shows the conversation of a run, with the run's own part empty: its events will fill it. */
   open(runId) {
@@ -129,7 +140,11 @@ export class Talk {
 
   #refresh() {
     this.#panel.hidden = this.#list.childElementCount === 0;
-    const frame = byId("talk-frame");
-    frame.scrollTop = frame.scrollHeight;
+    this.#toEnd();
+  }
+
+  #toEnd() {
+    this.#following = true;
+    this.#frame.scrollTop = this.#frame.scrollHeight;
   }
 }

@@ -25,7 +25,8 @@ export class Workers {
       row = newRow(workerKey);
       this.#rows.set(workerKey, row);
       this.#list.append(row.item);
-      this.#panel.hidden = false;
+      // One alone is the run itself, of which the head of the page tells all.
+      this.#panel.hidden = this.#rows.size < 2;
     }
     row.item.dataset.state = state;
     row.state.textContent = state === "running" ? `${progressPercent} %` : (WORDS[state] ?? state);

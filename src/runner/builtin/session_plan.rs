@@ -1,4 +1,6 @@
 //! `session_plan`: runs the workers of the plan that `plan_pipeline` last made for the session.
+//!
+//! It shows what they have drawn: of several drawings that of the last worker in the plan, without one the plan itself.
 
 use async_trait::async_trait;
 use serde_json::{Map, Value};
@@ -35,8 +37,12 @@ impl Worker for SessionPlan {
     async fn run(&self, task: Task) -> Result<WorkerOutput, RunError> {
         let outputs: Map<String, Value> =
             task.inputs.iter().map(|(key, output)| (key.to_string(), output.value.clone())).collect();
-        let resolver = task.context.resolver(&task.request.session);
-        let view = plan_view(&resolver, &self.spec.requires, &task.request.session.purpose);
+        let drawing = |key: &WorkerKey| task.inputs.get(key).ok()?.view.clone();
+        let drawn = self.spec.requires.iter().rev().find_map(drawing);
+        let view = drawn.unwrap_or_else(|| {
+            let resolver = task.context.resolver(&task.request.session);
+            plan_view(&resolver, &self.spec.requires, &task.request.session.purpose)
+        });
         Ok(WorkerOutput { value: Value::Object(outputs), view: Some(view), ..WorkerOutput::default() })
     }
 }

@@ -5,10 +5,7 @@ use std::{path::Path, time::Duration};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::{
-    process::Command,
-    sync::{OnceCell, Semaphore},
-};
+use tokio::{process::Command, sync::OnceCell};
 
 use crate::support::{
     client::{Client, Protocol, normalised},
@@ -16,16 +13,13 @@ use crate::support::{
     needs, patient_trial,
     proxy::CuttingProxy,
     story,
-    tools::{Tool, clients, output},
+    tools::{BROWSERS, Tool, clients, output},
 };
 
 const TOOLS: [Tool; 3] = [Tool::Program("node"), Tool::NpmPackages, Tool::Chromium];
 
 /// A browser takes its time to start, more so beside others.
 const PATIENCE: Duration = Duration::from_secs(120);
-
-/// Browsers at a time.
-static BROWSERS: Semaphore = Semaphore::const_new(2);
 
 /// The page, made once.
 static PAGE: OnceCell<TempDir> = OnceCell::const_new();

@@ -102,8 +102,8 @@ impl Setup {
     }
 
     /// Listens there instead of on the loopback.
-    pub(crate) fn listen(mut self, address: &str) -> Self {
-        self.listen = Some(address.to_owned());
+    pub(crate) fn listen(mut self, address: impl ToString) -> Self {
+        self.listen = Some(address.to_string());
         self
     }
 

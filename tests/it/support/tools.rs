@@ -6,10 +6,13 @@ use std::{
     process::Stdio,
 };
 
-use tokio::process::Command;
+use tokio::{process::Command, sync::Semaphore};
 
 /// Names under which systems have Chromium.
 const CHROMIUM: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+
+/// Browsers at a time.
+pub(crate) static BROWSERS: Semaphore = Semaphore::const_new(2);
 
 /// What a test needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -83,7 +83,7 @@ pub(super) fn message(name: &str, known: &Known, workers: &[WorkerKey]) -> Strin
     }
     text.push('.');
     if let Some(readme) = scan.readme.as_ref().filter(|it| !it.summary.is_empty()) {
-        let summary: String = readme.summary.chars().take(300).collect();
+        let summary: String = whole_sentences(&readme.summary).chars().take(300).collect();
         text.push_str(&format!(" Its README says: {summary}"));
         if !summary.ends_with(['.', '!', '?', '…']) {
             text.push('.');
@@ -93,16 +93,30 @@ pub(super) fn message(name: &str, known: &Known, workers: &[WorkerKey]) -> Strin
     if packages > 0 {
         let edges = known.packages.dependencies.len();
         let cycles = known.packages.cycles.iter().filter(|it| !it.development).count();
-        text.push_str(&format!(" It has {packages} package(s) with {edges} dependencies between them"));
+        let packages = counted(packages, "package", "packages");
+        let edges = counted(edges, "dependency", "dependencies");
+        text.push_str(&format!(" It has {packages} with {edges} between them"));
         text.push_str(if cycles > 0 { ", some of them in a circle." } else { "." });
     }
-    let starts: Vec<_> = scan.entry_points.iter().take(3).map(|it| it.path.as_str()).collect();
+    let mut starts: Vec<_> = scan.entry_points.iter().map(|it| it.path.as_str()).collect();
+    starts.dedup();
+    starts.truncate(3);
     if !starts.is_empty() {
         text.push_str(&format!(" It starts at {}.", starts.join(", ")));
     }
     let keys: Vec<_> = workers.iter().map(WorkerKey::as_str).collect();
     text.push_str(&format!(" The plan: {}. Start `session_plan` to run it.", keys.join(", ")));
     text
+}
+
+/// The text without a last sentence that only leads to a list.
+fn whole_sentences(text: &str) -> &str {
+    let Some(text) = text.strip_suffix(':') else { return text };
+    text.rfind(". ").map_or(text, |at| &text[..=at])
+}
+
+fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 fn top_languages(known: &Known) -> impl Iterator<Item = (String, u64)> {
@@ -134,6 +148,13 @@ mod tests {
             catalog.add(Arc::new(CommandWorker::new(key.into(), settings, ".".into()))).unwrap();
         }
         Resolver::new(Arc::new(catalog), [])
+    }
+
+    #[test]
+    fn a_sentence_that_only_leads_to_a_list_is_left_out() {
+        assert_eq!(whole_sentences("A runtime for all. It is:"), "A runtime for all.");
+        assert_eq!(whole_sentences("Contents:"), "Contents");
+        assert_eq!(whole_sentences("One. Two"), "One. Two");
     }
 
     fn known() -> Known {

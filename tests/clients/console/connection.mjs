@@ -1,0 +1,77 @@
+// Cuts, reloads, several tabs: what is shown stays complete.
+
+import assert from "node:assert/strict";
+import { CUT, REFUSED } from "./browser.mjs";
+import { Proxy } from "./proxy.mjs";
+import { checkLog, connection, lines, logs, open, reaches, shownRun, startWorker, the } from "./steps.mjs";
+
+/** A page that is loaded anew while its run goes on shows the same run, complete. */
+export async function reload(browser, url) {
+  const page = await open(browser, url);
+  const run = await startWorker(page, "tick");
+  await logs(page, "tick 10.");
+  await page.reload();
+  await the(page, "log-list").waitFor();
+  assert.equal(await shownRun(page), run);
+  await logs(page, "tick 11.");
+  await reaches(page, "RUNNING");
+  await reaches(page, "SUCCEEDED");
+  await checkLog(page, run);
+}
+
+/** Two tabs that watch one run show the same. */
+export async function two_tabs(browser, url) {
+  const [one, other] = [await open(browser, url), await browser.page()];
+  const run = await startWorker(one, "tick");
+  await logs(one, "tick 10.");
+  await other.goto(`${url}/#run=${run}`);
+  for (const page of [one, other]) await reaches(page, "SUCCEEDED");
+  assert.deepEqual(await lines(other), await lines(one));
+  await checkLog(other, run);
+  for (const id of ["progress-text", "run-title", "run-elapsed", "result-text"]) {
+    assert.equal(await the(other, id).textContent(), await the(one, id).textContent(), id);
+  }
+}
+
+/** The connection is cut while a run goes on, and nothing gets through for two seconds. */
+export async function cut(browser, url) {
+  const proxy = await Proxy.start(url);
+  const page = await open(browser, proxy.url);
+  browser.expect(CUT);
+  const run = await startWorker(page, "tick");
+  await logs(page, "tick 10.");
+  await proxy.cut();
+  await connection(page, "reconnecting", "unreachable");
+  const before = await lines(page);
+  await proxy.refuseFor(2000);
+  assert.ok(await the(page, "retry-now").isVisible());
+  await connection(page, "live", "ended");
+  await reaches(page, "SUCCEEDED");
+  const after = await checkLog(page, run);
+  assert.deepEqual(after.slice(0, before.length), before, "what was shown stays");
+  await proxy.close();
+}
+
+/** The gateway dies and comes back without the run. */
+export async function killed(browser, url) {
+  const page = await open(browser, url);
+  browser.expect(CUT);
+  const run = await startWorker(page, "linger");
+  await logs(page, "lingering");
+  await browser.ask("kill");
+  await connection(page, "unreachable");
+  await the(page, "demo-start").click();
+  await the(page, "notice").getByText("cannot be reached").waitFor();
+  browser.expect(REFUSED);
+  await browser.ask("start");
+  await the(page, "retry-now").click({ timeout: 2000 }).catch(() => {});
+  await connection(page, "gone");
+  await the(page, "gone-box").waitFor();
+  assert.match(await the(page, "gone-box").textContent(), /does not keep this run/);
+  assert.equal(await the(page, "run-state").textContent(), "not available");
+  assert.equal(await shownRun(page), run);
+  // The session has outlived its gateway.
+  await the(page, "demo-start").click();
+  await reaches(page, "SUCCEEDED");
+  assert.ok(await the(page, "gone-box").isHidden());
+}
