@@ -41,7 +41,7 @@ fn server_method(method: &MethodDescriptorProto) -> manual::Method {
     let (output, codec) = if streams_events {
         ("crate::wire::EncodedEvent".to_owned(), "crate::wire::EventCodec")
     } else {
-        (rust_type(method.output_type()), "tonic_prost::ProstCodec")
+        (rust_type(method.output_type()), "crate::wire::MessageCodec")
     };
     let builder = manual::Method::builder()
         .name(snake_case(method.name()))

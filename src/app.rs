@@ -9,6 +9,7 @@ use crate::{
     api::{self, ApiSettings, ListenSettings, Listener},
     config::{Config, SessionStoreKind},
     gateway::Gateway,
+    model::WorkerKey,
     run::{Runs, sweep_ended},
     runner::{
         Catalog, CatalogError, CommandWorker, Contexts, Launcher, Services,
@@ -57,16 +58,19 @@ pub enum StartError {
     #[error(transparent)]
     Sessions(#[from] OpenError),
     /// A rule for hosts cannot be read.
-    #[error("repos.hosts: {0}")]
+    #[error("repos.hosts")]
     Hosts(#[from] HostRuleError),
     /// The language model cannot be used as it is configured.
     #[error(transparent)]
     Model(#[from] LlmSettingsError),
     /// The MCP servers cannot be used as they are configured.
-    #[error("mcp: {0}")]
+    #[error("mcp.servers")]
     Tools(#[from] McpSettingsError),
+    /// A configured worker names no program.
+    #[error("workers.{0}.command names no program")]
+    EmptyCommand(WorkerKey),
     /// A configured worker has the key of another.
-    #[error("workers: {0}")]
+    #[error("workers")]
     Worker(#[from] CatalogError),
     /// Signals cannot be received.
     #[error("cannot receive signals")]
@@ -125,6 +129,7 @@ pub async fn serve(config: Config) -> Result<Ended, StartError> {
     let body_timeout = config.connections.body_timeout;
     let api_settings = ApiSettings { cors: config.cors.clone(), body_timeout };
     let (router, health) = api::router(gateway, &api_settings).await;
+    tell_start(&config, listener.address());
     announce(listener.address());
     let served = task::spawn(TaskKind::Listener, api::serve(listener, router, connections, shutdown.clone()));
 
@@ -196,12 +201,25 @@ fn language_model(config: &Config) -> Result<Option<Arc<dyn LanguageModel>>, Llm
 }
 
 /// The gateway's own workers and the configured ones.
-fn catalog(config: &Config) -> Result<Catalog, CatalogError> {
+fn catalog(config: &Config) -> Result<Catalog, StartError> {
     let mut catalog = Catalog::builtin();
     for (key, settings) in &config.workers {
+        if settings.command.first().is_none_or(String::is_empty) {
+            return Err(StartError::EmptyCommand(key.clone()));
+        }
         catalog.add(Arc::new(CommandWorker::new(key.clone(), settings.clone(), config.folder.clone())))?;
     }
     Ok(catalog)
+}
+
+/// What an operator wants to know first.
+fn tell_start(config: &Config, address: SocketAddr) {
+    let model = if config.llm.is_configured() { config.llm.model.as_str() } else { "none" };
+    let (data, version) = (config.data.display(), env!("CARGO_PKG_VERSION"));
+    tracing::info!(version, %data, model, workers = config.workers.len(), "starting");
+    if !address.ip().is_loopback() {
+        tracing::warn!(%address, "everybody who reaches this address can use the gateway: nobody is asked who they are");
+    }
 }
 
 /// The line that tells scripts where the gateway listens.

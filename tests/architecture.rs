@@ -1,5 +1,7 @@
 //! The rules of `docs/ARCHITECTURE.md` that a program can check: who may name whom, and how large a file may get.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{
     collections::BTreeSet,
     fs,

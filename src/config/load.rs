@@ -73,7 +73,7 @@ pub fn load(sources: Sources) -> Result<Config, ConfigError> {
         check_keys(&file.display().to_string(), &table)?;
     }
     for (name, text) in sources.environment {
-        if let Some(name) = name.strip_prefix(ENV_PREFIX) {
+        if let Some(name) = name.strip_prefix(ENV_PREFIX).filter(|name| !is_of_orchestrator(name)) {
             let key = key_of_variable(name)?;
             set(&mut table, key, value_of_text(key, &text)?);
         }
@@ -84,6 +84,11 @@ pub fn load(sources: Sources) -> Result<Config, ConfigError> {
     let config: Result<Config, toml::de::Error> = Value::Table(table).try_into();
     let config = config.map_err(|error| ConfigError::BadValue(error.to_string()))?;
     Ok(Config { folder, ..config })
+}
+
+/// True for the variables that Kubernetes sets for a service of the name `rungate`.
+fn is_of_orchestrator(name: &str) -> bool {
+    name == "PORT" || name.starts_with("PORT_") || name.starts_with("SERVICE_")
 }
 
 fn read_file(named: Option<PathBuf>) -> Result<Option<(PathBuf, String)>, ConfigError> {

@@ -17,7 +17,7 @@ pub use entry::Entry;
 pub use error::{Cause, Code};
 pub use event::{Draft, Event, EventKind, NodeState, Usage};
 pub use id::{IdError, RequestId, RunId, SessionId};
-pub use repo::repo_name;
+pub use repo::{repo_name, shown_address};
 pub use run::{Command, Outcome, Refused, Run, RunError, RunMachine, RunState};
 pub use session::{DEFAULT_USER, Session, SessionUpdate};
 pub use view::{ClientView, Graph, GraphEdge, GraphNode, UidGenerator, ViewContent};

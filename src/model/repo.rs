@@ -17,9 +17,32 @@ pub fn repo_name(address: &str) -> String {
     }
 }
 
+/// The address without the user and the password that may stand in it: what is shown of it. A name alone may be a token.
+pub fn shown_address(address: &str) -> String {
+    let Some((scheme, rest)) = address.split_once("://") else { return address.to_owned() };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    match rest[..end].rfind('@') {
+        Some(at) => format!("{scheme}://{}", &rest[at + 1..]),
+        None => address.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::repo_name;
+    use super::{repo_name, shown_address};
+
+    #[test]
+    fn no_secret_of_an_address_is_shown() {
+        for (address, shown) in [
+            ("https://ada:secret@git.example/a.git", "https://git.example/a.git"),
+            ("https://token@git.example/a@b", "https://git.example/a@b"),
+            ("https://git.example/a", "https://git.example/a"),
+            ("git@host:path", "git@host:path"),
+            ("/srv/a@b", "/srv/a@b"),
+        ] {
+            assert_eq!(shown_address(address), shown);
+        }
+    }
 
     #[test]
     fn the_name_is_the_last_segment() {

@@ -6,10 +6,10 @@ use bytes::{BufMut as _, Bytes};
 use prost::Message;
 use tonic::{
     Status,
-    codec::{BufferSettings, Codec, EncodeBuf, Encoder},
+    codec::{Codec, EncodeBuf, Encoder},
 };
 
-use super::{event_json, event_message, v1};
+use super::{RequestDecoder, event_json, event_message, v1};
 use crate::model::{Entry, Event};
 
 /// A wire format of events.
@@ -81,14 +81,14 @@ impl<D: Message + Default + Send + 'static> Codec for EventCodec<D> {
     type Encode = EncodedEvent;
     type Decode = D;
     type Encoder = EventEncoder;
-    type Decoder = tonic_prost::ProstDecoder<D>;
+    type Decoder = RequestDecoder<D>;
 
     fn encoder(&mut self) -> EventEncoder {
         EventEncoder
     }
 
     fn decoder(&mut self) -> Self::Decoder {
-        tonic_prost::ProstDecoder::new(BufferSettings::default())
+        RequestDecoder::default()
     }
 }
 

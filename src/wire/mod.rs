@@ -1,5 +1,6 @@
 //! The generated protobuf types, and their conversion to and from the words of `model`.
 
+mod codec;
 mod event;
 mod from_proto;
 mod json;
@@ -9,6 +10,7 @@ use std::sync::LazyLock;
 
 use prost_reflect::DescriptorPool;
 
+pub use codec::{MessageCodec, RequestDecoder};
 pub use event::{EncodedEvent, EventCodec, Format, encoded, heartbeat};
 pub use from_proto::json_value;
 pub use json::{event_json, response_json, run_json, worker_json};

@@ -7,7 +7,9 @@ use prost_types::value::Kind;
 use serde_json::Value;
 
 use super::v1::{self, client_view::Content, watch_run_response::Detail};
-use crate::model::{ClientView, Event, EventKind, Run, RunError, RunState, Session, Usage, ViewContent};
+use crate::model::{
+    ClientView, Event, EventKind, Run, RunError, RunState, Session, Usage, ViewContent, shown_address,
+};
 
 /// An event as clients see it.
 pub fn event_message(event: &Event) -> v1::WatchRunResponse {
@@ -64,7 +66,7 @@ pub fn session_message(session: &Session) -> v1::Session {
     v1::Session {
         session_id: session.session_id.to_string(),
         user_id: session.user_id.clone(),
-        repo_url: session.repo_url.clone(),
+        repo_url: shown_address(&session.repo_url),
         repo: session.repo.clone(),
         purpose: session.purpose.clone(),
         running: session.running(),

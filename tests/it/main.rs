@@ -19,20 +19,10 @@ mod support;
 
 use std::process::ExitCode;
 
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Arguments;
 
 /// Tests at a time. They wait more than they work, so there are more than processors.
 const THREADS: usize = 16;
-
-/// What the gateway does not do yet: the beginnings of the names of tests, and what is missing. They run with
-/// `--include-ignored`.
-const UNMET: [(&str, &str); 2] = [
-    ("conformance::every_error_says_its_reason", "a message that is too large is told without ErrorInfo"),
-    (
-        "hostile::malformed_messages_are_invalid_argument",
-        "binary messages that cannot be decoded are INTERNAL, with inner text",
-    ),
-];
 
 fn main() -> ExitCode {
     support::allow_many_files();
@@ -51,16 +41,9 @@ fn main() -> ExitCode {
         lifecycle::trials(),
         mcp::trials(),
     ];
-    let trials = trials.into_iter().flatten().map(mark_unmet).collect();
+    let trials = trials.into_iter().flatten().collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     support::gateway::end_shared(conclusion.has_failed());
     console::end_shared(conclusion.has_failed());
     conclusion.exit_code()
-}
-
-fn mark_unmet(trial: Trial) -> Trial {
-    match UNMET.iter().find(|(name, _)| trial.name().starts_with(name)) {
-        Some((_, missing)) => trial.with_kind(format!("unmet: {missing}")).with_ignored_flag(true),
-        None => trial,
-    }
 }

@@ -19,6 +19,7 @@ mod methods;
 mod protocol;
 #[cfg(test)]
 mod tests;
+mod told;
 mod trailers;
 
 use std::convert::Infallible;

@@ -35,9 +35,11 @@ pub(super) fn service(
     methods: Methods,
     message_bytes: usize,
 ) -> ConnectRpcService<TonicBridge> {
+    // Twice what is taken: the layer over tonic refuses what is too large with a reason; this bounds what is held.
+    let held = message_bytes.saturating_mul(2);
     let limits = Limits::default()
-        .with_max_message_size(message_bytes)
-        .with_max_request_body_size(message_bytes.saturating_add(ENVELOPE_BYTES));
+        .with_max_message_size(held)
+        .with_max_request_body_size(held.saturating_add(ENVELOPE_BYTES));
     ConnectRpcService::new(TonicBridge { tonic, methods }).with_limits(limits)
 }
 

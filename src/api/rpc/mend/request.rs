@@ -9,7 +9,10 @@ use std::task::{Context, Poll, ready};
 use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use tonic::Status;
+use tonic::{Code, Status};
+use tower_http::timeout::TimeoutError;
+
+use crate::api::rpc::told::told;
 
 /// A gRPC message is preceded by a flag and its length in four bytes, big-endian.
 const PREFIX_BYTES: usize = 5;
@@ -43,6 +46,8 @@ enum Violation {
     Missing,
     #[error("the method takes one request message, but several were sent")]
     Several,
+    #[error("the request fell silent before its end")]
+    Silent,
 }
 
 impl CheckedRequest {
@@ -79,6 +84,7 @@ impl http_body::Body for CheckedRequest {
                     Err(violation) => self.fail(violation),
                 }
             }
+            Some(Err(error)) if is_timeout(&error) => self.fail(Violation::Silent),
             Some(Err(error)) => {
                 self.body = None;
                 Poll::Ready(Some(Err(error)))
@@ -150,11 +156,22 @@ impl Messages {
     }
 }
 
+/// True for a body that was waited for long enough.
+fn is_timeout(error: &axum::Error) -> bool {
+    let first: &(dyn std::error::Error + 'static) = error;
+    std::iter::successors(Some(first), |it| it.source()).any(|it| it.is::<TimeoutError>())
+}
+
 impl From<Violation> for Status {
     fn from(violation: Violation) -> Self {
         match violation {
-            Violation::TooLarge { .. } => Self::resource_exhausted(violation.to_string()),
-            Violation::Missing | Violation::Several => Self::unimplemented(violation.to_string()),
+            Violation::TooLarge { .. } => {
+                told(Code::ResourceExhausted, "MESSAGE_TOO_LARGE", violation.to_string())
+            }
+            Violation::Silent => told(Code::DeadlineExceeded, "REQUEST_SILENT", violation.to_string()),
+            Violation::Missing | Violation::Several => {
+                told(Code::Unimplemented, "REQUEST_CARDINALITY", violation.to_string())
+            }
         }
     }
 }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use http::HeaderMap;
-use tonic::Status;
+use tonic::{Code, Status};
+
+use crate::api::rpc::told::told;
 
 /// A `grpc-timeout` header has at most this many digits.
 const MAX_DIGITS: usize = 8;
@@ -15,7 +17,7 @@ pub(super) struct MalformedTimeout;
 
 impl From<MalformedTimeout> for Status {
     fn from(malformed: MalformedTimeout) -> Self {
-        Self::invalid_argument(malformed.to_string())
+        told(Code::InvalidArgument, "TIMEOUT_MALFORMED", malformed.to_string())
     }
 }
 
@@ -26,7 +28,7 @@ pub(super) fn grpc_timeout(headers: &HeaderMap) -> Result<Option<Duration>, Malf
 
 /// The status of a call whose time has run out.
 pub(super) fn expired() -> Status {
-    Status::deadline_exceeded("the deadline of the call has passed")
+    told(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", "the deadline of the call has passed")
 }
 
 fn parse(value: &[u8]) -> Option<Duration> {

@@ -12,7 +12,9 @@ use serde_json::json;
 
 use super::{package_graph, repo_scan, repository};
 use crate::{
-    model::{ClientView, Graph, GraphEdge, GraphNode, RunError, SessionUpdate, Usage, WorkerKey},
+    model::{
+        ClientView, Graph, GraphEdge, GraphNode, RunError, SessionUpdate, Usage, WorkerKey, shown_address,
+    },
     runner::{
         Resolver, RunRequest, Task, Worker, WorkerOutput, WorkerSpec,
         repo::{packages::PackageGraph, scan::Scan},
@@ -126,7 +128,7 @@ fn answer(resolver: &Resolver, known: Known, plan: Plan) -> WorkerOutput {
     let value = json!({
         "assistant_message": plan.message,
         "purpose": plan.purpose,
-        "repo_url": known.address,
+        "repo_url": shown_address(&known.address),
         "need_more_input": false,
         "followup_question": "",
         "plan": keys,

@@ -54,7 +54,7 @@ fn no_kill_loses_a_change_older_than_50_ms() {
         let before = std::mem::replace(&mut stored, runtime.block_on(all(&store)));
         // One more may have been made and not told.
         let untold = made.last().map_or(first, |it| it.number + 1);
-        let latest = LATEST + made.iter().map(|it| it.kept_waiting).last().unwrap_or_default();
+        let latest = LATEST + made.last().map(|it| it.kept_waiting).unwrap_or_default();
         let untold = Change { number: untold, time: Timestamp::MAX, kept_waiting: SignedDuration::ZERO };
         let made: Vec<_> = made.into_iter().chain([untold]).collect();
         for number in 0..SESSIONS {
