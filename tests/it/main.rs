@@ -24,10 +24,11 @@ fn main() -> ExitCode {
     support::report_panics_with_their_test();
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);
-    let trials = [clients::trials(), conformance::trials(), console::trials(), http::trials(), lifecycle::trials()]
-        .into_iter()
-        .flatten()
-        .collect();
+    let trials =
+        [clients::trials(), conformance::trials(), console::trials(), http::trials(), lifecycle::trials()]
+            .into_iter()
+            .flatten()
+            .collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     support::gateway::end_shared(conclusion.has_failed());
     console::end_shared(conclusion.has_failed());
