@@ -133,7 +133,7 @@ impl Gateway {
         }
         match claimed {
             Claimed::Held(session) => {
-                self.launcher.launch(RunRequest { run_id, session, pipeline_id, params }, writer);
+                self.launcher.launch(RunRequest { run_id, session, pipeline_id, params }, writer).await;
             }
             Claimed::Waiting { session, active_run_id } => {
                 let request = RunRequest { run_id, session, pipeline_id, params };

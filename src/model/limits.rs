@@ -11,6 +11,21 @@ pub const MESSAGE_BYTES: usize = 4 << 20;
 /// [`MESSAGE_BYTES`], so that an event fits into a client's default limit whatever the wire format adds.
 pub const EVENT_TEXT_BYTES: usize = 1 << 20;
 
+/// The largest output a run may end with, in the larger of its wire formats. A larger one is the run's ERROR
+/// `output_too_large`. Beside a text and a view it still fits into [`MESSAGE_BYTES`].
+pub const OUTPUT_BYTES: usize = 2 << 20;
+
+/// Lists and objects inside each other in a run's output. A deeper one is the run's ERROR `output_too_large`: clients
+/// decode at most 100 messages inside each other, and each object of an output is three of them.
+pub const OUTPUT_DEPTH: usize = 30;
+
+/// The largest view a single event may carry, as JSON. A larger one is left out, and that is told.
+pub const VIEW_BYTES: usize = 768 << 10;
+
+/// Ids of nodes whose names a session keeps. Beyond it all are named anew, which gives the same names unless two of
+/// them have the same hash.
+pub const NODE_IDS: usize = 100_000;
+
 /// Commands that wait for a run's writer. When it is full the worker waits; watchers never do.
 pub const WRITER_MAILBOX: usize = 256;
 

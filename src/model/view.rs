@@ -109,6 +109,16 @@ impl UidGenerator {
         uid
     }
 
+    /// How many ids it has named.
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// True when it has named none.
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
     /// Rewrites a view's graph from the ids its worker gave to uids. A node without an id goes by its label, without
     /// either by its place.
     pub fn rewrite(&mut self, view: &mut ClientView) {

@@ -29,6 +29,11 @@ pub(super) struct Writer {
     mailbox: mpsc::Receiver<Message>,
     cancel: CancellationToken,
     waiting: HashMap<RequestId, oneshot::Sender<String>>,
+    /// The log takes nothing more but the terminal event. The run's workers are told to stop; whoever finishes the run
+    /// finds that it has failed.
+    full: bool,
+    /// The log is another's, or gone.
+    lost: bool,
 }
 
 #[derive(Debug)]
@@ -112,13 +117,13 @@ impl Writer {
         let (sender, mailbox) = mpsc::channel(limits::WRITER_MAILBOX);
         let cancel = CancellationToken::new();
         let handle = WriterHandle { run_id: machine.run().run_id, mailbox: sender, cancel: cancel.clone() };
-        (Self { machine, log, mailbox, cancel, waiting: HashMap::new() }, handle)
+        (Self { machine, log, mailbox, cancel, waiting: HashMap::new(), full: false, lost: false }, handle)
     }
 
     /// Writes until the terminal event is in the log.
     pub(super) async fn run(mut self) {
         let mut batch = Vec::new();
-        while !self.machine.run().state.is_terminal() {
+        while !self.machine.run().state.is_terminal() && !self.lost {
             if self.mailbox.recv_many(&mut batch, limits::WRITER_BATCH).await == 0 {
                 // Everybody who could say something is gone, and nobody has said how it ended.
                 let error = RunError::permanent("internal", "the run was abandoned");
@@ -140,6 +145,10 @@ impl Writer {
         let mut events = Vec::new();
         let mut taken = Vec::new();
         for Message { command, then } in batch {
+            let Some(command) = self.possible(command) else {
+                then.refuse(EmitError::Full);
+                continue;
+            };
             let target = match &command {
                 Command::Answer { request_id } => {
                     request_id.clone().or_else(|| next.oldest_open_question().cloned())
@@ -159,7 +168,9 @@ impl Writer {
             Ok(()) => self.machine = next,
             Err(error) => {
                 taken.into_iter().for_each(|(_, _, _, then)| then.refuse(error.clone()));
-                return self.give_up(error).await;
+                self.full = true;
+                self.lost = error != EmitError::Full;
+                return self.cancel.cancel();
             }
         }
         for (target, cancels, state, then) in taken {
@@ -185,18 +196,15 @@ impl Writer {
         })
     }
 
-    /// Ends a run whose events can no longer be written: its terminal event is always taken.
-    async fn give_up(&mut self, error: EmitError) {
-        self.cancel.cancel();
-        let text = "the run has written more than the log may hold of it";
-        let outcome = Outcome::Failed(RunError::permanent("log_full", text));
-        let events = match self.machine.apply(Command::Finish(outcome), clock::now()) {
-            Ok(events) if error == EmitError::Full => events,
-            _ => return,
-        };
-        let expected = events.first().map_or(0, |it| it.sequence - 1);
-        if let Err(error) = self.log.append(self.machine.run().clone(), expected, events).await {
-            tracing::error!(run_id = %self.machine.run().run_id, %error, "the terminal event was not taken");
+    /// What is left of a command when the log is full: of all of them only the end, and that is a failure.
+    fn possible(&self, command: Command) -> Option<Command> {
+        match command {
+            command if !self.full => Some(command),
+            Command::Finish(_) => {
+                let text = "the run has written more than the log may hold of it";
+                Some(Command::Finish(Outcome::Failed(RunError::permanent("log_full", text))))
+            }
+            _ => None,
         }
     }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{Catalog, Resolver, llm::LanguageModel, mcp::McpRegistry, repo::open::Repositories};
-use crate::model::{ClientView, Session, SessionId, UidGenerator};
+use crate::model::{ClientView, Session, SessionId, UidGenerator, limits};
 
 /// Contexts that are kept at a time. Beyond it those of sessions without a run are dropped and built again on need.
 const KEPT_CONTEXTS: usize = 1024;
@@ -96,6 +96,10 @@ impl RunContext {
 
     /// Gives the nodes of a worker's view their uids; the same node gets the same uid in all views of the session.
     pub fn name_nodes(&self, view: &mut ClientView) {
-        self.uids.lock().unwrap_or_else(PoisonError::into_inner).rewrite(view);
+        let mut uids = self.uids.lock().unwrap_or_else(PoisonError::into_inner);
+        if uids.len() >= limits::NODE_IDS {
+            *uids = UidGenerator::default();
+        }
+        uids.rewrite(view);
     }
 }

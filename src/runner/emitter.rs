@@ -7,9 +7,9 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::RunContext;
+use super::{RunContext, size::too_large};
 use crate::{
-    model::{ClientView, Draft, EventKind, NodeState, RequestId, RunError, WorkerKey, limits},
+    model::{ClientView, Command, Draft, EventKind, NodeState, RequestId, RunError, WorkerKey, limits},
     run::{EmitError, WriterHandle},
 };
 
@@ -25,6 +25,8 @@ pub struct Emitter {
     key: WorkerKey,
     progress: Arc<RunProgress>,
     context: Arc<RunContext>,
+    /// What the worker has asked the person; at most [`limits::REQUESTS_PER_RUN`].
+    asked: Arc<Mutex<Vec<RequestId>>>,
 }
 
 /// How far each worker of a run is.
@@ -46,7 +48,7 @@ impl Emitter {
         progress: Arc<RunProgress>,
         context: Arc<RunContext>,
     ) -> Self {
-        Self { writer, key, progress, context }
+        Self { writer, key, progress, context, asked: Arc::default() }
     }
 
     /// A line of the run's story.
@@ -84,7 +86,18 @@ impl Emitter {
         request_id: RequestId,
         prompt: String,
     ) -> Result<oneshot::Receiver<String>, EmitError> {
-        self.writer.ask(request_id, cut(prompt)).await
+        let answer = self.writer.ask(request_id.clone(), cut(prompt)).await?;
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(request_id);
+        Ok(answer)
+    }
+
+    /// Takes back what the worker has asked and nobody has answered: it waits no more.
+    pub(super) async fn withdraw(&self) {
+        let asked = std::mem::take(&mut *self.asked.lock().unwrap_or_else(PoisonError::into_inner));
+        for request_id in asked {
+            // One that was answered is refused, and so is all when the run has ended.
+            drop(self.writer.apply(Command::Withdraw { request_id }).await);
+        }
     }
 
     /// Where this worker stands.
@@ -93,7 +106,8 @@ impl Emitter {
             self.progress.set(&self.key, 100);
         }
         let worker_key = self.key.clone();
-        let kind = EventKind::Node { worker_key, state, progress_percent: percent, error: error.to_owned() };
+        let error = cut(error.to_owned());
+        let kind = EventKind::Node { worker_key, state, progress_percent: percent, error };
         self.emit(Draft::new(kind, "").with_progress(self.progress.overall())).await
     }
 
@@ -101,6 +115,10 @@ impl Emitter {
         draft.message = cut(draft.message);
         if let Some(view) = &mut draft.view {
             self.context.name_nodes(view);
+        }
+        if let Some(left_out) = draft.view.as_ref().and_then(too_large) {
+            draft.view = None;
+            draft.message = format!("{} [{left_out}]", draft.message).trim_start().to_owned();
         }
         Ok(self.writer.emit(draft).await?)
     }
@@ -143,7 +161,7 @@ fn overall(workers: &BTreeMap<WorkerKey, Share>) -> u8 {
 }
 
 /// Text that fits into one event; what is cut off is told.
-fn cut(mut text: String) -> String {
+pub(super) fn cut(mut text: String) -> String {
     if text.len() > limits::EVENT_TEXT_BYTES {
         let whole = text.len();
         let end = text.floor_char_boundary(limits::EVENT_TEXT_BYTES);

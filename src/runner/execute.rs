@@ -11,9 +11,10 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Emitter, Inputs, RunContext, RunRequest, Task, WorkerOutput,
     cache::Cache,
-    emitter::RunProgress,
+    emitter::{RunProgress, cut},
     node::{NodeEnd, TimeLimits, run_node},
     plan::{Plan, PlanNode},
+    size::{check_output, too_large},
 };
 use crate::{
     model::{NodeState, Outcome, RunError, SessionUpdate, Usage, WorkerKey},
@@ -35,6 +36,8 @@ struct Execution<'a> {
     context: Arc<RunContext>,
     writer: WriterHandle,
     progress: Arc<RunProgress>,
+    /// The key of the worker at the end of the DAG, as it is declared.
+    end: WorkerKey,
     /// Cancelled with the run, and when one of its workers fails.
     cancel: CancellationToken,
 }
@@ -53,7 +56,8 @@ impl Executor {
         };
         let progress = Arc::new(RunProgress::new(plan.weights()));
         let cancel = writer.cancelled().child_token();
-        let execution = Execution { executor: self, request, context, writer, progress, cancel };
+        let end = plan.end().unwrap_or_else(|| request.pipeline_id.clone());
+        let execution = Execution { executor: self, request, context, writer, progress, end, cancel };
         execution.run(plan).await
     }
 }
@@ -85,7 +89,7 @@ impl<'a> Execution<'a> {
         for key in waiting.into_keys() {
             drop(self.emitter(&key).node(NodeState::Skipped, 0, "").await);
         }
-        self.outcome(done, failure)
+        self.outcome(done, failure).await
     }
 
     /// The work of one worker, given the outputs of those that it requires.
@@ -114,13 +118,13 @@ impl<'a> Execution<'a> {
 
     /// The run's error: its last worker's own, or which of the others failed.
     fn failure_of(&self, key: &WorkerKey, error: RunError) -> RunError {
-        if *key == self.request.pipeline_id {
-            return error;
+        if *key == self.end {
+            return RunError { message: cut(error.message), ..error };
         }
-        RunError { message: format!("required worker {key} failed: {}", error.message), ..error }
+        RunError { message: cut(format!("required worker {key} failed: {}", error.message)), ..error }
     }
 
-    fn outcome(
+    async fn outcome(
         &self,
         mut done: BTreeMap<WorkerKey, Arc<WorkerOutput>>,
         failure: Option<RunError>,
@@ -132,12 +136,19 @@ impl<'a> Execution<'a> {
             sum += it;
             sum
         });
-        let Some(output) = done.remove(&self.request.pipeline_id) else { return (Outcome::Cancelled, None) };
+        let Some(output) = done.remove(&self.end) else { return (Outcome::Cancelled, None) };
         let WorkerOutput { value, mut view, message, learnt, .. } = Arc::unwrap_or_clone(output);
+        if let Err(error) = check_output(&value) {
+            return (Outcome::Failed(error), None);
+        }
         if let Some(view) = &mut view {
             self.context.name_nodes(view);
         }
-        let message = message.unwrap_or_else(|| "Done".to_owned());
+        if let Some(left_out) = view.as_ref().and_then(too_large) {
+            view = None;
+            drop(self.emitter(&self.end).log(left_out).await);
+        }
+        let message = cut(message.unwrap_or_else(|| "Done".to_owned()));
         (Outcome::Succeeded { message, output: value, view, usage }, learnt)
     }
 }

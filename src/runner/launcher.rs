@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use futures::{FutureExt as _, future::BoxFuture};
 use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
 use serde::{Deserialize, Serialize};
 
@@ -74,10 +75,12 @@ impl Launcher {
         &self.contexts
     }
 
-    /// Executes a run whose log has begun and whose session it holds.
-    pub fn launch(&self, request: RunRequest, writer: WriterHandle) {
+    /// Executes a run whose log has begun and whose session it holds. Returns when it has begun, so that whoever learns of
+    /// the run from now on and cancels it meets its workers, which end before the session is let go and the run is over.
+    pub async fn launch(&self, request: RunRequest, writer: WriterHandle) {
         let launcher = self.clone();
-        task::spawn(TaskKind::RunExecution, async move { launcher.execute(request, writer).await });
+        let started = writer.apply(Command::Start).await.is_ok();
+        task::spawn(TaskKind::RunExecution, launcher.execute(request, writer, started));
     }
 
     /// Keeps a run whose log has begun until its session is passed on to it.
@@ -92,12 +95,14 @@ impl Launcher {
             }
         };
         if let Some((Held::Due(session), request, writer)) = due {
-            self.launch(RunRequest { session, ..request }, writer);
+            self.launch(RunRequest { session, ..request }, writer).await;
         }
     }
 
     /// Takes the session back from a run and launches the one it is passed on to.
     pub async fn release(&self, session_id: &SessionId, run_id: RunId, learnt: Option<&SessionUpdate>) {
+        // A run whose turn came before its log was there, and never will be.
+        self.held().remove(&run_id);
         let session = match self.sessions.release(session_id, run_id, learnt).await {
             Ok(Some(session)) => session,
             Ok(None) => return,
@@ -115,7 +120,7 @@ impl Launcher {
             }
         };
         if let Some(Held::Waiting(request, writer)) = due {
-            self.launch(RunRequest { session: session.clone(), ..request }, writer);
+            self.launch(RunRequest { session: session.clone(), ..request }, writer).await;
         }
         self.tell_places(&session).await;
     }
@@ -146,21 +151,26 @@ impl Launcher {
         }
     }
 
-    async fn execute(self, request: RunRequest, writer: WriterHandle) {
-        let request = Arc::new(request);
-        let run_id = request.run_id;
-        let session_id = request.session.session_id.clone();
-        let context = self.contexts.of(&session_id);
-        let (outcome, learnt) = match writer.apply(Command::Start).await {
-            Ok(_) => self.executor.execute(request, context, writer.clone()).await,
-            // It was cancelled, or its log is full; either way its terminal event is written.
-            Err(_) => (Outcome::Cancelled, None),
-        };
-        // The session is free before the terminal event is seen: who answers at once must not find it busy.
-        self.release(&session_id, run_id, learnt.as_ref()).await;
-        if let Err(error) = writer.apply(Command::Finish(outcome)).await {
-            tracing::debug!(%error, %run_id, "the run had ended");
+    /// Boxed, because the end of one run may launch the next.
+    fn execute(self, request: RunRequest, writer: WriterHandle, started: bool) -> BoxFuture<'static, ()> {
+        async move {
+            let request = Arc::new(request);
+            let run_id = request.run_id;
+            let session_id = request.session.session_id.clone();
+            let context = self.contexts.of(&session_id);
+            let (outcome, learnt) = if started {
+                self.executor.execute(request, context, writer.clone()).await
+            } else {
+                // It has ended before, or its log is full.
+                (Outcome::Cancelled, None)
+            };
+            // The session is free before the terminal event is seen: who answers at once must not find it busy.
+            self.release(&session_id, run_id, learnt.as_ref()).await;
+            if let Err(error) = writer.apply(Command::Finish(outcome)).await {
+                tracing::debug!(%error, %run_id, "the run had ended");
+            }
         }
+        .boxed()
     }
 }
 

@@ -13,6 +13,9 @@ mod node;
 mod plan;
 pub mod repo;
 mod resolver;
+mod size;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 pub use command::{CommandSettings, CommandWorker};

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -11,9 +11,12 @@ use super::{
     cache::{Cache, Fingerprint},
 };
 use crate::{
-    model::{NodeState, RunError},
+    model::{NodeState, RunError, WorkerKey},
     runtime::task::{self, TaskKind},
 };
+
+/// How long the end of a run waits for a worker that was dropped. Only one that blocks its thread takes longer.
+const DROP_TIME: Duration = Duration::from_secs(1);
 
 /// How long workers may take.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +35,12 @@ pub(super) enum NodeEnd {
     Cancelled,
 }
 
+/// What a worker made, and whether it made it now.
+struct Made {
+    output: WorkerOutput,
+    state: NodeState,
+}
+
 /// Runs a worker to its end and tells of its states on the way.
 pub(super) async fn run_node(
     worker: Arc<dyn Worker>,
@@ -42,25 +51,57 @@ pub(super) async fn run_node(
     let emitter = task.emitter.clone();
     // Events of a run that has ended meanwhile are not missed.
     drop(emitter.node(NodeState::Running, 0, "").await);
-    let fingerprint = fingerprint(&*worker, &task).await;
+    let (end, state) = work(worker, task, cache.clone(), limits).await;
+    emitter.withdraw().await;
+    let (percent, error) = match &end {
+        NodeEnd::Done(_) => (100, ""),
+        NodeEnd::Failed(error) => (0, error.message.as_str()),
+        NodeEnd::Cancelled => (0, ""),
+    };
+    drop(emitter.node(state, percent, error).await);
+    end
+}
+
+async fn work(worker: Arc<dyn Worker>, task: Task, cache: Cache, limits: TimeLimits) -> (NodeEnd, NodeState) {
+    let key = worker.spec().key.clone();
+    let timeout = worker.spec().timeout.unwrap_or(limits.timeout);
+    let cancel = task.cancel.clone();
+    // Told to the worker alone, so that a worker that is out of time is stopped like one that is cancelled.
+    let stop = cancel.child_token();
+    let task = Task { cancel: stop.clone(), ..task };
+    // All that is the worker's own happens in a task of its own, where a panic ends nothing else.
+    let mut work = task::spawn(TaskKind::Worker, async move { make(&*worker, task, &cache).await });
+    tokio::select! {
+        ended = &mut work => return if cancel.is_cancelled() { cancelled() } else { end_of(ended) },
+        () = cancel.cancelled() => {
+            stop_work(&key, work, &stop, limits.grace).await;
+            return cancelled();
+        }
+        () = tokio::time::sleep(timeout) => {}
+    }
+    stop_work(&key, work, &stop, limits.grace).await;
+    let text = format!("the worker took longer than {}", Seconds(timeout));
+    (NodeEnd::Failed(RunError::retryable("worker_timeout", text)), NodeState::Failed)
+}
+
+/// The output of an earlier run where it is still good, else a new one, which is kept where it may be.
+async fn make(worker: &dyn Worker, task: Task, cache: &Cache) -> Result<Made, RunError> {
     let session_id = task.context.session_id().clone();
+    let stop = task.cancel.clone();
+    let fingerprint = fingerprint(worker, &task).await;
     if let Some(fingerprint) = &fingerprint
         && let Some(output) = cache.load(&session_id, worker.spec(), fingerprint).await
     {
-        drop(emitter.node(NodeState::Cached, 100, "").await);
-        return NodeEnd::Done(Arc::new(output));
+        // What language models charged was charged to the earlier run.
+        return Ok(Made { output: WorkerOutput { usage: None, ..output }, state: NodeState::Cached });
     }
-    let end = work(worker.clone(), task, limits).await;
-    if let (NodeEnd::Done(output), Some(fingerprint)) = (&end, fingerprint) {
-        cache.save(&session_id, worker.spec(), fingerprint, output).await;
+    let output = worker.run(task).await?;
+    if let Some(fingerprint) = fingerprint
+        && !stop.is_cancelled()
+    {
+        cache.save(&session_id, worker.spec(), fingerprint, &output).await;
     }
-    let told = match &end {
-        NodeEnd::Done(_) => emitter.node(NodeState::Succeeded, 100, "").await,
-        NodeEnd::Failed(error) => emitter.node(NodeState::Failed, 0, &error.message).await,
-        NodeEnd::Cancelled => emitter.node(NodeState::Cancelled, 0, "").await,
-    };
-    drop(told);
-    end
+    Ok(Made { output, state: NodeState::Succeeded })
 }
 
 async fn fingerprint(worker: &dyn Worker, task: &Task) -> Option<Fingerprint> {
@@ -69,42 +110,30 @@ async fn fingerprint(worker: &dyn Worker, task: &Task) -> Option<Fingerprint> {
     Some(Fingerprint::of(worker.spec(), version, task, &depends_on))
 }
 
-async fn work(worker: Arc<dyn Worker>, task: Task, limits: TimeLimits) -> NodeEnd {
-    let timeout = worker.spec().timeout.unwrap_or(limits.timeout);
-    let cancel = task.cancel.clone();
-    // Told to the worker alone, so that a worker that is out of time is stopped like one that is cancelled.
-    let stop = cancel.child_token();
-    let task = Task { cancel: stop.clone(), ..task };
-    let mut work = task::spawn(TaskKind::Worker, async move { worker.run(task).await });
-    tokio::select! {
-        ended = &mut work => return if cancel.is_cancelled() { NodeEnd::Cancelled } else { end_of(ended) },
-        () = cancel.cancelled() => {
-            stop_work(work, &stop, limits.grace).await;
-            return NodeEnd::Cancelled;
-        }
-        () = tokio::time::sleep(timeout) => {}
-    }
-    stop_work(work, &stop, limits.grace).await;
-    let text = format!("the worker took longer than {}", Seconds(timeout));
-    NodeEnd::Failed(RunError::retryable("worker_timeout", text))
-}
-
 /// Asks the worker to stop, waits for the grace time, then drops it where it stands.
-async fn stop_work<T>(mut work: JoinHandle<T>, stop: &CancellationToken, grace: Duration) {
+async fn stop_work<T>(key: &WorkerKey, mut work: JoinHandle<T>, stop: &CancellationToken, grace: Duration) {
     stop.cancel();
-    if tokio::time::timeout(grace, &mut work).await.is_err() {
-        work.abort();
-        // Joined, so that everything the worker held is let go before the run ends.
-        drop(work.await);
+    if tokio::time::timeout(grace, &mut work).await.is_ok() {
+        return;
+    }
+    work.abort();
+    // Joined, so that everything the worker held is let go before the run ends.
+    if tokio::time::timeout(DROP_TIME, work).await.is_err() {
+        tracing::warn!(worker = %key, "a worker blocks its thread and cannot be stopped; it is left behind");
     }
 }
 
-fn end_of(joined: Result<Option<Result<WorkerOutput, RunError>>, tokio::task::JoinError>) -> NodeEnd {
-    match joined {
-        Ok(Some(Ok(output))) => NodeEnd::Done(Arc::new(output)),
-        Ok(Some(Err(error))) => NodeEnd::Failed(error),
-        Ok(None) | Err(_) => NodeEnd::Failed(RunError::permanent("worker_panicked", "the worker crashed")),
-    }
+fn end_of(joined: Result<Option<Result<Made, RunError>>, JoinError>) -> (NodeEnd, NodeState) {
+    let error = match joined {
+        Ok(Some(Ok(Made { output, state }))) => return (NodeEnd::Done(Arc::new(output)), state),
+        Ok(Some(Err(error))) => error,
+        Ok(None) | Err(_) => RunError::permanent("worker_panicked", "the worker crashed"),
+    };
+    (NodeEnd::Failed(error), NodeState::Failed)
+}
+
+fn cancelled() -> (NodeEnd, NodeState) {
+    (NodeEnd::Cancelled, NodeState::Cancelled)
 }
 
 struct Seconds(Duration);

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
 
@@ -17,6 +18,7 @@ pub(super) struct Plan {
 /// One worker of a run.
 pub(super) struct PlanNode {
     pub(super) worker: Arc<dyn Worker>,
+    /// By the keys under which the required workers are declared, whatever alias they are required by.
     pub(super) requires: Vec<WorkerKey>,
 }
 
@@ -37,6 +39,9 @@ pub enum PlanError {
     /// Workers require each other.
     #[error("workers require each other: {}", in_a_row(.0))]
     Cycle(Vec<WorkerKey>),
+    /// A worker crashed when it was asked what it requires.
+    #[error("worker {0} crashed")]
+    Panicked(WorkerKey),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -54,6 +59,11 @@ impl Plan {
         let mut marks = HashMap::new();
         visit(worker, resolver, request, &mut Vec::new(), &mut marks, &mut nodes)?;
         Ok(Self { nodes })
+    }
+
+    /// The key of what the client asked for, as it is declared.
+    pub(super) fn end(&self) -> Option<WorkerKey> {
+        Some(self.nodes.last()?.worker.spec().key.clone())
     }
 
     pub(super) fn weights(&self) -> BTreeMap<WorkerKey, u32> {
@@ -83,18 +93,27 @@ fn visit(
     }
     marks.insert(key.clone(), Mark::Open);
     path.push(key.clone());
-    let mut requires = worker.requires(request);
-    requires.sort();
-    requires.dedup();
-    for needed in &requires {
+    let mut requires = Vec::new();
+    for needed in requires_of(&*worker, request)? {
         let unknown = || PlanError::UnknownRequired { key: needed.clone(), by: key.clone() };
-        let needed = resolver.resolve(needed).ok_or_else(unknown)?;
+        let needed = resolver.resolve(&needed).ok_or_else(unknown)?;
+        requires.push(needed.spec().key.clone());
         visit(needed, resolver, request, path, marks, nodes)?;
     }
+    requires.sort();
+    requires.dedup();
     path.pop();
     marks.insert(key, Mark::Done);
     nodes.push(PlanNode { worker, requires });
     Ok(())
+}
+
+/// Asks a worker what it requires. It is foreign code outside of its own task, so a panic ends here.
+fn requires_of(worker: &dyn Worker, request: &RunRequest) -> Result<Vec<WorkerKey>, PlanError> {
+    catch_unwind(AssertUnwindSafe(|| worker.requires(request))).map_err(|_| {
+        tracing::error!(worker = %worker.spec().key, "a worker panicked when asked what it requires");
+        PlanError::Panicked(worker.spec().key.clone())
+    })
 }
 
 fn in_a_row(keys: &[WorkerKey]) -> String {
@@ -107,6 +126,7 @@ impl From<PlanError> for RunError {
         let code = match error {
             PlanError::Unknown(_) | PlanError::UnknownRequired { .. } => "unknown_worker",
             PlanError::Cycle(_) => "cyclic_requires",
+            PlanError::Panicked(_) => "worker_panicked",
         };
         Self::permanent(code, error.to_string())
     }

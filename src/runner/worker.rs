@@ -27,7 +27,9 @@ pub trait Worker: Send + Sync + 'static {
         Some(Value::Null)
     }
 
-    /// Does the work. Ends early when `task.cancel` is cancelled; who does not is dropped after a grace time.
+    /// Does the work. Ends early when `task.cancel` is cancelled; who does not is dropped after a grace time, at its next
+    /// `await`. Work that blocks its thread cannot be dropped, so it belongs into `runtime::task::blocking`; a worker
+    /// that blocks nevertheless is left behind: its run ends without it.
     async fn run(&self, task: Task) -> Result<WorkerOutput, RunError>;
 }
 

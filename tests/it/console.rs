@@ -11,13 +11,10 @@ use tokio::{
     sync::OnceCell,
 };
 
-use crate::{
-    clients::needs,
-    support::{
-        gateway::{Gateway, Setup, WORKERS},
-        patient_trial,
-        tools::{BROWSERS, Tool, clients, output},
-    },
+use crate::support::{
+    gateway::{Gateway, Setup, WORKERS},
+    needs, patient_trial,
+    tools::{BROWSERS, Tool, clients, output},
 };
 
 const TOOLS: [Tool; 3] = [Tool::Program("node"), Tool::NpmPackages, Tool::Chromium];

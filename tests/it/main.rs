@@ -5,32 +5,62 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking, and says why")]
 
+mod cli;
 mod clients;
+mod command;
 mod conformance;
 mod console;
+mod hostile;
 mod http;
+mod killed;
 mod lifecycle;
+mod mcp;
 mod support;
 
 use std::process::ExitCode;
 
-use libtest_mimic::Arguments;
+use libtest_mimic::{Arguments, Trial};
 
 /// Tests at a time. They wait more than they work, so there are more than processors.
 const THREADS: usize = 16;
+
+/// What the gateway does not do yet: the beginnings of the names of tests, and what is missing. They run with
+/// `--include-ignored`.
+const UNMET: [(&str, &str); 2] = [
+    ("conformance::every_error_says_its_reason", "a message that is too large is told without ErrorInfo"),
+    (
+        "hostile::malformed_messages_are_invalid_argument",
+        "binary messages that cannot be decoded are INTERNAL, with inner text",
+    ),
+];
 
 fn main() -> ExitCode {
     support::allow_many_files();
     support::report_panics_with_their_test();
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);
-    let trials =
-        [clients::trials(), conformance::trials(), console::trials(), http::trials(), lifecycle::trials()]
-            .into_iter()
-            .flatten()
-            .collect();
+    let trials = [
+        cli::trials(),
+        clients::trials(),
+        command::trials(),
+        conformance::trials(),
+        console::trials(),
+        hostile::trials(),
+        http::trials(),
+        killed::trials(),
+        lifecycle::trials(),
+        mcp::trials(),
+    ];
+    let trials = trials.into_iter().flatten().map(mark_unmet).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     support::gateway::end_shared(conclusion.has_failed());
     console::end_shared(conclusion.has_failed());
     conclusion.exit_code()
+}
+
+fn mark_unmet(trial: Trial) -> Trial {
+    match UNMET.iter().find(|(name, _)| trial.name().starts_with(name)) {
+        Some((_, missing)) => trial.with_kind(format!("unmet: {missing}")).with_ignored_flag(true),
+        None => trial,
+    }
 }

@@ -1,8 +1,5 @@
 //! The MCP registry against a server that others wrote: the public package `@modelcontextprotocol/server-everything`,
 //! over standard input and output and over streamable HTTP.
-//!
-//! The package is installed by npm. Where Node or npm is missing, or the package cannot be had, [`install`] says so and
-//! the caller reports the scenarios as skipped.
 
 use std::{
     collections::BTreeMap,
@@ -11,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use libtest_mimic::Trial;
 use rungate::runner::{
     llm::Secret,
     mcp::{McpError, McpOutput, McpRegistry, McpServerSettings, McpTool},
@@ -22,10 +20,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// The version that the scenarios were written against.
-const PACKAGE: &str = "@modelcontextprotocol/server-everything@2026.8.31";
-/// Installing takes seconds; a registry that does not answer must not hold the tests for ever.
-const INSTALL_TIMEOUT: Duration = Duration::from_secs(120);
+use crate::support::{needs, patient_trial, tools::Tool};
+
 /// Starting Node on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -50,32 +46,24 @@ struct HttpServer {
     _stderr: Lines<BufReader<ChildStderr>>,
 }
 
-/// Installs the package below `folder` (such as `target/tools`) unless it is there, and gives the server's script.
-/// An error is the reason to skip.
-pub(crate) async fn install(folder: &Path) -> Result<PathBuf, String> {
-    let prefix = folder.join("mcp-server-everything");
-    let script = prefix.join("node_modules/@modelcontextprotocol/server-everything/dist/index.js");
-    let node = Command::new("node").arg("--version").stdin(Stdio::null()).output().await;
-    node.map_err(|error| format!("node is missing: {error}"))?;
-    if script.exists() {
-        return Ok(script);
-    }
-    std::fs::create_dir_all(&prefix).map_err(|error| format!("{}: {error}", prefix.display()))?;
-    let mut npm = Command::new("npm");
-    npm.args(["install", "--no-save", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"]);
-    npm.arg(&prefix).arg(PACKAGE).stdin(Stdio::null()).kill_on_drop(true);
-    match tokio::time::timeout(INSTALL_TIMEOUT, npm.output()).await {
-        Err(_) => Err(format!("npm did not install {PACKAGE} within {INSTALL_TIMEOUT:?}")),
-        Ok(Err(error)) => Err(format!("npm is missing: {error}")),
-        Ok(Ok(output)) if output.status.success() && script.exists() => Ok(script),
-        Ok(Ok(output)) => {
-            Err(format!("npm could not install {PACKAGE}: {}", String::from_utf8_lossy(&output.stderr)))
-        }
-    }
+/// All tests of this module.
+pub(crate) fn trials() -> Vec<Trial> {
+    let tools = [Tool::Program("node"), Tool::NpmPackages];
+    let trials = [
+        patient_trial("mcp::public_server_as_a_program", 2 * PATIENCE, check_stdio),
+        patient_trial("mcp::public_server_over_streamable_http", 2 * PATIENCE, check_streamable_http),
+    ];
+    trials.into_iter().map(|it| needs(&tools, it)).collect()
+}
+
+/// The server's script.
+fn script() -> PathBuf {
+    Tool::NpmPackages.path().join("@modelcontextprotocol/server-everything/dist/index.js")
 }
 
 /// The server as a program: tools are listed and called, a broken neighbour does not matter, close leaves nothing.
-pub(crate) async fn check_stdio(server: &Path) {
+async fn check_stdio() {
+    let server = script();
     let everything = program(&["node", server.to_str().expect("a plain path"), "stdio"]);
     let servers = [("everything", everything), ("broken", program(&["/no/such/program"]))];
     let registry = McpRegistry::new(servers.map(|(name, settings)| (name.to_owned(), settings)).into())
@@ -89,8 +77,8 @@ pub(crate) async fn check_stdio(server: &Path) {
 }
 
 /// The same server over streamable HTTP; it is gone in the end, and that is told.
-pub(crate) async fn check_streamable_http(server: &Path) {
-    let mut server = HttpServer::start(server).await;
+async fn check_streamable_http() {
+    let mut server = HttpServer::start(&script()).await;
     let settings = McpServerSettings::Http {
         url: server.url.clone(),
         bearer: Secret::new("a token that this server does not ask for"),

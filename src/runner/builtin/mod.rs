@@ -1,5 +1,7 @@
 //! The workers that are always there.
 
+mod mcp_call;
+mod mcp_tools;
 mod package_graph;
 mod plan_pipeline;
 mod progress;
@@ -23,6 +25,8 @@ pub(super) fn workers() -> Vec<Arc<dyn Worker>> {
         Arc::new(worker_dag::WorkerDag::new()),
         Arc::new(repo_scan::RepoScan::new()),
         Arc::new(package_graph::PackageGraph::new()),
+        Arc::new(mcp_tools::McpTools::new()),
+        Arc::new(mcp_call::McpCall::new()),
     ]
 }
 

@@ -9,26 +9,14 @@ use crate::model::{ClientView, Graph, GraphEdge, GraphNode, RequestId, ViewConte
 #[derive(Debug, PartialEq)]
 pub(super) enum Said {
     Log(String),
-    Progress {
-        percent: u8,
-        message: String,
-    },
+    Progress { percent: u8, message: String },
     Delta(String),
     View(ClientView),
     Result(Value),
-    Error {
-        message: String,
-        retryable: bool,
-    },
-    Input {
-        request_id: RequestId,
-        prompt: String,
-    },
-    /// A question that nobody is there to answer, with the answer to give.
-    Unanswerable {
-        what: &'static str,
-        answer: Value,
-    },
+    Error { message: String, retryable: bool },
+    Input { request_id: RequestId, prompt: String },
+    ToolCall { tool_call_id: String, tool_name: String, args: Value },
+    Approval { approval_id: String },
 }
 
 #[derive(Deserialize)]
@@ -64,6 +52,10 @@ enum Message {
     },
     ToolCall {
         tool_call_id: String,
+        #[serde(default)]
+        tool_name: String,
+        #[serde(default)]
+        args: Value,
     },
     Approval {
         approval_id: String,
@@ -128,19 +120,10 @@ impl Said {
             Message::Result { output } => Self::Result(output),
             Message::Error { message, retryable } => Self::Error { message, retryable },
             Message::Input { request_id, prompt } => Self::Input { request_id, prompt },
-            Message::ToolCall { tool_call_id } => {
-                let error = "this gateway has no tools to offer";
-                let answer =
-                    json!({"type": "tool_result", "tool_call_id": tool_call_id, "ok": false, "error": error});
-                Self::Unanswerable { what: "a tool call", answer }
+            Message::ToolCall { tool_call_id, tool_name, args } => {
+                Self::ToolCall { tool_call_id, tool_name, args }
             }
-            Message::Approval { approval_id } => {
-                let reason = "this gateway has nobody to approve it";
-                let answer = json!({
-                    "type": "approval_decision", "approval_id": approval_id, "decision": "reject", "reason": reason,
-                });
-                Self::Unanswerable { what: "an approval", answer }
-            }
+            Message::Approval { approval_id } => Self::Approval { approval_id },
         }
     }
 }
@@ -158,6 +141,24 @@ pub(super) struct Begin<'a> {
 /// The person's answer to a question of the program.
 pub(super) fn input_answer(request_id: &RequestId, text: &str) -> Value {
     json!({"type": "input", "request_id": request_id, "text": text})
+}
+
+/// What became of a tool call: its result, or why there is none.
+pub(super) fn tool_result(tool_call_id: &str, result: Result<Value, String>) -> Value {
+    match result {
+        Ok(result) => {
+            json!({"type": "tool_result", "tool_call_id": tool_call_id, "ok": true, "result": result})
+        }
+        Err(error) => {
+            json!({"type": "tool_result", "tool_call_id": tool_call_id, "ok": false, "error": error})
+        }
+    }
+}
+
+/// What a program is told that asks for an approval.
+pub(super) fn rejected(approval_id: &str) -> Value {
+    let reason = "this gateway has nobody to approve it";
+    json!({"type": "approval_decision", "approval_id": approval_id, "decision": "reject", "reason": reason})
 }
 
 impl From<View> for ClientView {
@@ -194,6 +195,11 @@ mod tests {
             (r#"{"type":"result"}"#, Said::Result(Value::Null)),
             (r#"{"type":"result","output":[1]}"#, Said::Result(json!([1]))),
             (r#"{"type":"error","message":"e"}"#, Said::Error { message: "e".into(), retryable: false }),
+            (
+                r#"{"type":"tool_call","tool_call_id":"1","tool_name":"s/t","args":{"a":1}}"#,
+                Said::ToolCall { tool_call_id: "1".into(), tool_name: "s/t".into(), args: json!({"a": 1}) },
+            ),
+            (r#"{"type":"approval","approval_id":"2"}"#, Said::Approval { approval_id: "2".into() }),
             ("hello", Said::Log("hello".into())),
             ("{\"type\":\"unheard\"}", Said::Log("{\"type\":\"unheard\"}".into())),
             ("{\"type\":\"progress\"}", Said::Log("{\"type\":\"progress\"}".into())),

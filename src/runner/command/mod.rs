@@ -5,6 +5,7 @@ mod lines;
 mod message;
 mod process;
 mod settings;
+mod tool;
 mod worker;
 
 pub use settings::CommandSettings;

@@ -55,6 +55,11 @@ impl Process {
         self.signal(Signal::TERM);
     }
 
+    /// Ends the whole group at once.
+    pub(super) fn kill(&self) {
+        self.signal(Signal::KILL);
+    }
+
     fn signal(&self, signal: Signal) {
         if let Some(group) = self.group
             && let Err(error) = kill_process_group(group, signal)
@@ -67,6 +72,6 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        self.signal(Signal::KILL);
+        self.kill();
     }
 }

@@ -3,20 +3,21 @@
 use std::{io, os::unix::process::ExitStatusExt as _, path::PathBuf, process::ExitStatus, time::Duration};
 
 use async_trait::async_trait;
-use futures::{StreamExt as _, stream::FuturesUnordered};
+use futures::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use serde_json::{Map, Value};
 use tokio::{
     io::AsyncWriteExt as _,
     process::ChildStdin,
-    sync::{mpsc, oneshot},
-    time::{Instant, sleep_until},
+    sync::mpsc,
+    time::{Instant, sleep, sleep_until},
 };
 
 use super::{
     CommandSettings,
     lines::{Line, Lines},
-    message::{Begin, Said, input_answer},
+    message::{Begin, Said, input_answer, rejected, tool_result},
     process::{Pipes, Process},
+    tool,
 };
 use crate::{
     model::{ClientView, RequestId, RunError, WorkerKey, limits},
@@ -27,10 +28,14 @@ use crate::{
 const STDOUT_LINE_BYTES: usize = limits::EVENT_TEXT_BYTES;
 /// The longest line of standard error. A longer one is cut.
 const STDERR_LINE_BYTES: usize = 64 << 10;
-/// Answers on their way to a program that does not read. A program that asks more than this waits for none.
+/// Answers on their way to a program that does not read. A program that asks for more than this has failed.
 const ANSWERS: usize = 64;
-/// How long what a program has started may still write after the program's own end.
+/// Answers that one program may wait for at a time. A call of a tool beyond it is answered with an error at once.
+const AWAITED: usize = 64;
+/// How long what a program has started may go on after the program's own end. Then its group is killed.
 const LAST_WORDS: Duration = Duration::from_millis(500);
+/// When nothing has come for so long after that, somebody who has left the group holds the pipes; nobody waits for him.
+const QUIET: Duration = Duration::from_millis(100);
 
 /// See the module.
 pub struct CommandWorker {
@@ -43,15 +48,13 @@ pub struct CommandWorker {
 struct Work<'a> {
     task: &'a Task,
     answers: mpsc::Sender<Value>,
-    questions: FuturesUnordered<Question>,
+    /// What the program waits for: words of the person, results of tools. Gives the line that tells it.
+    awaited: FuturesUnordered<BoxFuture<'a, Option<Value>>>,
     result: Option<Value>,
     error: Option<RunError>,
     view: Option<ClientView>,
     last_stderr: String,
 }
-
-type Question =
-    std::pin::Pin<Box<dyn Future<Output = (RequestId, Result<String, oneshot::error::RecvError>)> + Send>>;
 
 impl CommandWorker {
     /// The worker `key`, started in `folder`.
@@ -105,7 +108,7 @@ impl Worker for CommandWorker {
         let mut work = Work {
             task: &task,
             answers,
-            questions: FuturesUnordered::new(),
+            awaited: FuturesUnordered::new(),
             result: None,
             error: None,
             view: None,
@@ -134,10 +137,25 @@ impl Work<'_> {
         O: tokio::io::AsyncRead + Unpin,
         E: tokio::io::AsyncRead + Unpin,
     {
-        let (mut stdout_open, mut stderr_open, mut told) = (true, true, false);
+        let (mut stdout_open, mut stderr_open, mut told, mut killed) = (true, true, false, false);
         let mut ended: Option<(ExitStatus, Instant)> = None;
         while stdout_open || stderr_open || ended.is_none() {
             tokio::select! {
+                biased;
+                () = self.task.cancel.cancelled(), if !told => {
+                    told = true;
+                    process.terminate();
+                }
+                status = process.wait(), if ended.is_none() => {
+                    ended = Some((status.map_err(broken)?, Instant::now() + LAST_WORDS));
+                }
+                () = sleep_until(ended.map_or_else(Instant::now, |it| it.1)), if ended.is_some() && !killed => {
+                    killed = true;
+                    process.kill();
+                }
+                Some(line) = self.awaited.next(), if !self.awaited.is_empty() => {
+                    line.map_or(Ok(()), |line| self.answer(line))?;
+                }
                 line = stdout.next(), if stdout_open => match line.map_err(broken)? {
                     Some(line) => self.said(line).await?,
                     None => stdout_open = false,
@@ -146,19 +164,8 @@ impl Work<'_> {
                     Some(line) => self.complained(line).await?,
                     None => stderr_open = false,
                 },
-                status = process.wait(), if ended.is_none() => {
-                    ended = Some((status.map_err(broken)?, Instant::now() + LAST_WORDS));
-                }
-                Some((request_id, answer)) = self.questions.next(), if !self.questions.is_empty() => {
-                    if let Ok(text) = answer {
-                        self.answer(input_answer(&request_id, &text))?;
-                    }
-                }
-                () = self.task.cancel.cancelled(), if !told => {
-                    told = true;
-                    process.terminate();
-                }
-                () = sleep_until(ended.map_or_else(Instant::now, |it| it.1)), if ended.is_some() => break,
+                // Begun anew with each turn, and asked last: what is in the pipes is read before.
+                () = sleep(QUIET), if killed => break,
             }
         }
         ended.map(|it| it.0).ok_or_else(|| RunError::permanent("worker_failed", "the program got lost"))
@@ -184,9 +191,10 @@ impl Work<'_> {
                 self.error = Some(RunError { retryable, ..error });
             }
             Said::Input { request_id, prompt } => self.ask(request_id, prompt).await?,
-            Said::Unanswerable { what, answer } => {
-                emitter.log(format!("the program asked for {what}, which is not offered")).await?;
-                self.answer(answer)?;
+            Said::ToolCall { tool_call_id, tool_name, args } => self.call(tool_call_id, tool_name, args)?,
+            Said::Approval { approval_id } => {
+                emitter.log("the program asked for an approval, which is not offered").await?;
+                self.answer(rejected(&approval_id))?;
             }
         }
         Ok(())
@@ -199,9 +207,27 @@ impl Work<'_> {
     }
 
     async fn ask(&mut self, request_id: RequestId, prompt: String) -> Result<(), RunError> {
-        let asked = self.task.emitter.ask(request_id.clone(), prompt).await;
-        let answer = asked.map_err(|error| RunError::permanent("worker_protocol", error.to_string()))?;
-        self.questions.push(Box::pin(async move { (request_id, answer.await) }));
+        let answer = match self.task.emitter.ask(request_id.clone(), prompt).await {
+            Ok(answer) => answer,
+            // It could not know; it has been told to end and is given the time to.
+            Err(_) if self.task.cancel.is_cancelled() => return Ok(()),
+            Err(error) => return Err(RunError::permanent("worker_protocol", error.to_string())),
+        };
+        self.awaited.push(Box::pin(async move { Some(input_answer(&request_id, &answer.await.ok()?)) }));
+        Ok(())
+    }
+
+    /// Calls a tool while the program goes on.
+    fn call(&mut self, id: String, name: String, args: Value) -> Result<(), RunError> {
+        if self.awaited.len() >= AWAITED {
+            return self.answer(tool_result(&id, Err("too many calls at a time".to_owned())));
+        }
+        let task = self.task;
+        self.awaited.push(Box::pin(async move {
+            let result = tool::call(task.context.tools(), &name, args, &task.cancel).await;
+            let result = result.unwrap_or_else(|| Err(format!("there is no tool `{name}`")));
+            Some(tool_result(&id, result))
+        }));
         Ok(())
     }
 

@@ -7,11 +7,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{process::Command, sync::OnceCell};
 
-use super::needs;
 use crate::support::{
     client::{Client, Protocol, normalised},
     gateway::shared,
-    patient_trial,
+    needs, patient_trial,
     proxy::CuttingProxy,
     story,
     tools::{BROWSERS, Tool, clients, output},

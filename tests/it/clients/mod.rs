@@ -5,20 +5,7 @@ mod programs;
 
 use libtest_mimic::Trial;
 
-use crate::support::{
-    skip,
-    tools::{Tool, missing},
-};
-
 /// All tests of this module.
 pub(crate) fn trials() -> Vec<Trial> {
     browser::trials().into_iter().chain(programs::trials()).collect()
-}
-
-/// The trial, skipped where a tool is missing.
-pub(crate) fn needs(tools: &[Tool], trial: Trial) -> Trial {
-    match missing(tools) {
-        None => trial,
-        Some(missing) => skip(trial, &missing),
-    }
 }

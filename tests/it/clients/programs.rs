@@ -4,11 +4,10 @@ use libtest_mimic::Trial;
 use serde_json::Value;
 use tokio::process::Command;
 
-use super::needs;
 use crate::support::{
     client::{Client, Protocol, SERVICE, normalised},
     gateway::shared,
-    story,
+    needs, story,
     tools::{Tool, clients, output, repository},
     trial,
 };

@@ -73,6 +73,7 @@ const SCENARIOS: &[Scenario] = &[
     scenario!(Call, errors::input_for_another_run),
     scenario!(Call, errors::answer_to_nothing),
     scenario!(Call, errors::message_of_five_mebibytes),
+    scenario!(Deadline, errors::every_error_says_its_reason),
 ];
 
 /// The whole table.

@@ -33,7 +33,8 @@ pub(crate) struct Setup {
     config: String,
     environment: Vec<(&'static str, String)>,
     data: Option<PathBuf>,
-    address: Option<SocketAddr>,
+    files: Vec<(String, String)>,
+    listen: Option<String>,
 }
 
 /// A gateway that runs. It ends with this value.
@@ -94,9 +95,15 @@ impl Setup {
         self
     }
 
-    /// The address of an earlier gateway, so that its clients find this one.
-    pub(crate) fn listen(mut self, address: SocketAddr) -> Self {
-        self.address = Some(address);
+    /// A file beside `rungate.toml`.
+    pub(crate) fn file(mut self, name: &str, text: &str) -> Self {
+        self.files.push((name.to_owned(), text.to_owned()));
+        self
+    }
+
+    /// Listens there instead of on the loopback.
+    pub(crate) fn listen(mut self, address: impl ToString) -> Self {
+        self.listen = Some(address.to_string());
         self
     }
 
@@ -105,8 +112,11 @@ impl Setup {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("rungate.toml");
         std::fs::write(&config, self.config).unwrap();
+        for (name, text) in self.files {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
         let data = self.data.unwrap_or_else(|| folder.path().join("data"));
-        let listen = self.address.map_or_else(|| "127.0.0.1:0".to_owned(), |it| it.to_string());
+        let listen = self.listen.unwrap_or_else(|| "127.0.0.1:0".to_owned());
         let mut command = Command::new(BINARY);
         let arguments = ["serve".into(), "--listen".into(), listen.into(), "--data".into()];
         let arguments =
@@ -168,9 +178,23 @@ impl Gateway {
 
     /// Memory that is its own and in use, in bytes.
     pub(crate) fn resident_bytes(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    /// The most memory that was ever its own and in use, in bytes.
+    pub(crate) fn peak_resident_bytes(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid.as_raw_nonzero())).unwrap();
-        let line = status.lines().find_map(|it| it.strip_prefix("VmRSS:")).unwrap();
+        let line = status.lines().find_map(|it| it.strip_prefix(name)).unwrap();
         line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap() * 1024
+    }
+
+    /// Files and connections that it has open.
+    pub(crate) fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid.as_raw_nonzero())).unwrap().count()
     }
 
     /// Asks it to end.

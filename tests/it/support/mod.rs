@@ -61,6 +61,14 @@ pub(crate) fn report_panics_with_their_test() {
     }));
 }
 
+/// The trial, skipped where a tool is missing.
+pub(crate) fn needs(tools: &[tools::Tool], trial: Trial) -> Trial {
+    match tools::missing(tools) {
+        None => trial,
+        Some(missing) => skip(trial, &missing),
+    }
+}
+
 /// The same trial, reported as ignored together with what is missing.
 pub(crate) fn skip(trial: Trial, missing: &str) -> Trial {
     trial.with_kind(format!("skipped: {missing}")).with_ignored_flag(true)

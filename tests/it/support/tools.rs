@@ -35,7 +35,8 @@ impl Tool {
             Self::Program(name) => in_path(name),
             Self::Chromium => CHROMIUM.into_iter().find_map(in_path),
             Self::NpmPackages => {
-                folder(clients().join("node_modules/playwright-core")).map(|_| clients().join("node_modules"))
+                let modules = clients().join("node_modules");
+                npm_packages().iter().all(|it| modules.join(it).is_dir()).then_some(modules)
             }
             Self::PythonPackages => {
                 let path = repository().join("target/test-tools/python");
@@ -77,6 +78,13 @@ pub(crate) async fn output(command: &mut Command) -> String {
     let [stdout, stderr] = [output.stdout, output.stderr].map(|it| String::from_utf8_lossy(&it).into_owned());
     assert!(output.status.success(), "{command:?}: {}\n{stdout}\n{stderr}", output.status);
     stdout
+}
+
+/// The names in `tests/clients/package.json`.
+fn npm_packages() -> Vec<String> {
+    let file = std::fs::read(clients().join("package.json")).unwrap();
+    let package: serde_json::Value = serde_json::from_slice(&file).unwrap();
+    package["dependencies"].as_object().unwrap().keys().cloned().collect()
 }
 
 fn in_path(name: &str) -> Option<PathBuf> {

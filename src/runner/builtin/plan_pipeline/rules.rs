@@ -58,12 +58,12 @@ pub(super) fn workers_for(resolver: &Resolver, purpose: &str, known: &Known) -> 
     planned
 }
 
-/// Workers that a plan may be made of: all but those that make or show plans.
+/// Workers that a plan may be made of: all but those that make or show plans, or need parameters of their own.
 pub(super) fn candidates(resolver: &Resolver) -> impl Iterator<Item = (WorkerKey, String)> {
     let plannable = |worker: &std::sync::Arc<dyn Worker>| {
         !matches!(
             worker.spec().key.normalized(),
-            super::KEY | "worker_dag" | "test_pipeline" | "session_plan"
+            super::KEY | "worker_dag" | "test_pipeline" | "session_plan" | "mcp_tools" | "mcp_call"
         )
     };
     resolver.workers().into_iter().filter(plannable).map(|worker| {

@@ -111,16 +111,17 @@ fn facts(resolver: &Resolver, known: &Known) -> serde_json::Value {
     })
 }
 
-/// The purpose and the plan; workers that do not exist are left out. `None` when nothing is left.
+/// The purpose and the plan; workers that were not offered are left out, and none is named twice. `None` when nothing is left.
 fn understand(text: &str, resolver: &Resolver) -> Option<(String, Vec<WorkerKey>)> {
     let text = text.trim().trim_start_matches("```json").trim_matches('`');
     let planned: Planned = serde_json::from_str(text).ok()?;
-    let workers: Vec<WorkerKey> = planned
-        .plan
-        .iter()
-        .filter_map(|key| resolver.resolve(&WorkerKey::new(key)))
-        .map(|worker| worker.spec().key.clone())
-        .collect();
+    let offered: Vec<_> = rules::candidates(resolver).map(|(key, _)| key).collect();
+    let mut workers: Vec<WorkerKey> = Vec::new();
+    for key in planned.plan.iter().map(|it| WorkerKey::new(it)) {
+        if let Some(key) = offered.iter().find(|it| **it == key).filter(|it| !workers.contains(it)) {
+            workers.push(key.clone());
+        }
+    }
     (!workers.is_empty() && !planned.purpose.trim().is_empty())
         .then(|| (planned.purpose.trim().to_owned(), workers))
 }

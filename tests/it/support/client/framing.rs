@@ -42,9 +42,4 @@ impl Frames {
         self.rest.advance(HEAD_BYTES - 1);
         Some(Frame { flags, message: self.rest.split_to(length).freeze() })
     }
-
-    /// Whether the stream could end here.
-    pub(super) fn is_empty(&self) -> bool {
-        self.rest.is_empty()
-    }
 }

@@ -1,9 +1,15 @@
 //! Processes that are killed while they change sessions.
 
 use std::{
+    collections::VecDeque,
     io::{BufRead, BufReader, Write},
     process::{Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
     thread,
+    time::Instant,
 };
 
 use jiff::SignedDuration;
@@ -16,13 +22,17 @@ const FIRST: &str = "RUNGATE_TEST_KILL_FIRST";
 const ROUNDS: u64 = 15;
 const SESSIONS: u64 = 20;
 
-/// How old an acknowledged change must be to survive.
+/// How old an acknowledged change must be to survive, on a machine that lets the writer run when it wants to.
 const LATEST: SignedDuration = SignedDuration::from_millis(50);
+/// How long a thread that wants to run may have been kept from it lately, to count for a kill.
+const LATELY: Duration = Duration::from_millis(400);
 
 /// One acknowledged change. Its number says what was changed.
 struct Change {
     number: u64,
     time: Timestamp,
+    /// How long the system has kept a thread waiting lately, though it was due.
+    kept_waiting: SignedDuration,
 }
 
 #[test]
@@ -44,12 +54,13 @@ fn no_kill_loses_a_change_older_than_50_ms() {
         let before = std::mem::replace(&mut stored, runtime.block_on(all(&store)));
         // One more may have been made and not told.
         let untold = made.last().map_or(first, |it| it.number + 1);
-        let untold = Change { number: untold, time: Timestamp::MAX };
+        let latest = LATEST + made.iter().map(|it| it.kept_waiting).last().unwrap_or_default();
+        let untold = Change { number: untold, time: Timestamp::MAX, kept_waiting: SignedDuration::ZERO };
         let made: Vec<_> = made.into_iter().chain([untold]).collect();
         for number in 0..SESSIONS {
             let name = format!("s{number}");
             let mine: Vec<_> = made.iter().filter(|it| it.session() == name).collect();
-            let due = mine.iter().rposition(|it| killed.duration_since(it.time) > LATEST);
+            let due = mine.iter().rposition(|it| killed.duration_since(it.time) > latest);
             let base = before.get(&name).cloned().filter(|_| due.is_none());
             let mut allowed: Vec<_> = mine[due.unwrap_or(0)..].iter().map(|it| it.value()).collect();
             if due.is_none() {
@@ -93,10 +104,14 @@ fn kill_after(dir: &Path, first: u64, time: Duration) -> (Vec<Change>, Timestamp
         for line in output.lines() {
             let line = line.unwrap();
             let Some(text) = line.strip_prefix("changed ") else { continue };
-            let Some((number, time)) = text.split_once(' ') else { break };
             // The last line may be cut.
-            let Ok(time) = time.parse() else { break };
-            changes.push(Change { number: number.parse().unwrap(), time });
+            let [number, time, kept, "."] = text.split(' ').collect::<Vec<_>>()[..] else { break };
+            let kept_waiting = SignedDuration::from_millis(kept.parse().unwrap());
+            changes.push(Change {
+                number: number.parse().unwrap(),
+                time: time.parse().unwrap(),
+                kept_waiting,
+            });
             let _ = begun.try_send(());
         }
         changes
@@ -109,6 +124,25 @@ fn kill_after(dir: &Path, first: u64, time: Duration) -> (Vec<Change>, Timestamp
     (reader.join().unwrap(), killed)
 }
 
+/// Sleeps as the writer does, and tells by how many milliseconds the longest of its late sleeps was too long.
+fn watch_the_clock() -> Arc<AtomicI64> {
+    let longest = Arc::new(AtomicI64::new(0));
+    let told = Arc::clone(&longest);
+    thread::spawn(move || {
+        let mut seen = VecDeque::new();
+        loop {
+            let begun = Instant::now();
+            thread::sleep(Duration::from_millis(5));
+            seen.push_back((begun, begun.elapsed().as_millis() as i64 - 5));
+            while seen.front().is_some_and(|(begun, _)| begun.elapsed() > LATELY) {
+                seen.pop_front();
+            }
+            told.store(seen.iter().map(|it| it.1).max().unwrap_or(0), Ordering::Relaxed);
+        }
+    });
+    longest
+}
+
 /// What the killed process does; nothing when it is run as a test.
 #[test]
 fn child() {
@@ -119,17 +153,20 @@ fn child() {
         // As configured by default, and with as many folds as can be.
         let options = if first.is_multiple_of(2) { FileOptions::default() } else { ALWAYS_FOLDS };
         let store = open(Path::new(&dir), &options);
+        let kept_waiting = watch_the_clock();
         let mut output = std::io::stdout().lock();
         // The test's own name stands there without an end of line.
         output.write_all(b"\n").unwrap();
         for number in first.. {
-            let change = Change { number, time: Timestamp::MAX };
+            let change = Change { number, time: Timestamp::MAX, kept_waiting: SignedDuration::ZERO };
             match change.value() {
                 Some(value) => drop(put(&store, session(&change.session(), &value)).await),
                 None => delete(&store, &change.session()).await,
             }
             // One write, so that a line is told whole.
-            output.write_all(format!("changed {number} {}\n", clock::now()).as_bytes()).unwrap();
+            let kept_waiting = kept_waiting.load(Ordering::Relaxed);
+            let line = format!("changed {number} {} {kept_waiting} .\n", clock::now());
+            output.write_all(line.as_bytes()).unwrap();
             output.flush().unwrap();
             thread::sleep(Duration::from_micros(50));
         }
