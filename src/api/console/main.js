@@ -105,6 +105,7 @@ function onStatus(told) {
   if (told.kind === "ended" || told.kind === "gone") {
     run.gone = told.kind === "gone";
     byId("run").classList.toggle("gone", run.gone);
+    refresh();
     // A run may have changed the session, and with it what can be started.
     Promise.all([recent.load(), startPanel.loadWorkers()]).then(refreshIfAny);
     showSession();

@@ -28,6 +28,8 @@ export async function two_tabs(browser, url) {
   for (const page of [one, other]) await reaches(page, "SUCCEEDED");
   assert.deepEqual(await lines(other), await lines(one));
   await checkLog(other, run);
+  await the(other, "again").waitFor();
+  await the(one, "again").waitFor();
   for (const id of ["progress-text", "run-title", "run-elapsed", "result-text"]) {
     assert.equal(await the(other, id).textContent(), await the(one, id).textContent(), id);
   }

@@ -37,7 +37,7 @@ export async function cancelling(browser, url) {
   await the(page, "cancel").click();
   await reaches(page, "CANCELLED");
   assert.ok(await the(page, "cancel").isHidden());
-  assert.ok(await the(page, "again").isVisible());
+  await the(page, "again").waitFor();
   await page.locator(`#recent-list a[data-run="${run}"] .badge[data-state=CANCELLED]`).waitFor();
   await checkLog(page, run);
 }
