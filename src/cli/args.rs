@@ -77,7 +77,7 @@ pub enum ClientCommand {
 /// Which gateway.
 #[derive(Debug, Args)]
 pub(super) struct GatewayArgs {
-    /// The gateway's address.
+    /// Talk to the gateway at this address.
     #[arg(long, env = GATEWAY_VARIABLE, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     pub(super) gateway: GatewayUrl,
 }
@@ -88,7 +88,7 @@ pub(super) struct FollowArgs {
     /// Print one event per line as JSON, in the shape that the gateway's event streams have.
     #[arg(long)]
     pub(super) json: bool,
-    /// When the connection is cut, try for this long to resume; then exit with 1.
+    /// When the connection is cut, try to resume for this long, then exit with 1.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_duration)]
     pub(super) give_up_after: Duration,
 }
@@ -96,25 +96,25 @@ pub(super) struct FollowArgs {
 /// See [`ClientCommand::Run`].
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// The pipeline or worker to start; `rungate workers` lists them.
+    /// Start this pipeline or worker; `rungate workers` lists them.
     #[arg(value_name = "PIPELINE")]
     pub(super) pipeline: String,
-    /// A parameter of the run. May be given several times.
+    /// Give the run a parameter; may be used several times.
     #[arg(long = "param", value_name = "KEY=VALUE", value_parser = parse_param)]
     pub(super) params: Vec<(String, String)>,
-    /// What you say to the run: the parameter `user_input`.
+    /// Say this to the run; it is the parameter `user_input`.
     #[arg(long, value_name = "TEXT")]
     pub(super) input: Option<String>,
-    /// The session to run in. Without it the remembered session is used.
+    /// Run in this session; without it, in the one of the last run on this gateway.
     #[arg(long, value_name = "ID", conflicts_with = "new_session")]
     pub(super) session: Option<String>,
     /// Begin a fresh session and remember it.
     #[arg(long)]
     pub(super) new_session: bool,
-    /// The name that the session belongs to.
+    /// Say whose session it is.
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     pub(super) user: String,
-    /// The session's repository: what git can clone, or a folder on the gateway's machine.
+    /// Give the session a repository: what git can clone, or a folder on the gateway's machine.
     #[arg(long, value_name = "URL_OR_PATH", default_value = "", hide_default_value = true)]
     pub(super) repo: String,
     /// Print the id of the run and leave it to itself.
@@ -129,7 +129,7 @@ pub struct RunArgs {
 /// See [`ClientCommand::Watch`].
 #[derive(Debug, Args)]
 pub struct WatchArgs {
-    /// The run.
+    /// Watch this run; `rungate runs` lists them.
     #[arg(value_name = "RUN_ID")]
     pub(super) run_id: String,
     /// Begin after the event with this cursor, or with what is new from now on.
@@ -144,7 +144,7 @@ pub struct WatchArgs {
 /// See [`ClientCommand::Runs`].
 #[derive(Debug, Args)]
 pub struct RunsArgs {
-    /// The session. Without it the remembered session is used.
+    /// List the runs of this session; without it, of the one of the last run on this gateway.
     #[arg(long, value_name = "ID")]
     pub(super) session: Option<String>,
     /// List no more than this many.
@@ -160,7 +160,7 @@ pub struct RunsArgs {
 /// See [`ClientCommand::Workers`].
 #[derive(Debug, Args)]
 pub struct WorkersArgs {
-    /// List the workers of this session too. Without it the remembered session is used.
+    /// List the workers of this session too; without it, of the one of the last run on this gateway.
     #[arg(long, value_name = "ID")]
     pub(super) session: Option<String>,
     /// Print one worker per line as JSON.
@@ -173,10 +173,10 @@ pub struct WorkersArgs {
 /// See [`ClientCommand::Cancel`].
 #[derive(Debug, Args)]
 pub struct CancelArgs {
-    /// The run.
+    /// Stop this run; `rungate runs` lists them.
     #[arg(value_name = "RUN_ID")]
     pub(super) run_id: String,
-    /// Why, for those who watch the run.
+    /// Tell those who watch the run why.
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub(super) reason: String,
     #[command(flatten)]

@@ -46,7 +46,7 @@ impl Client {
         if gateway.is_https() {
             let tls = ClientTlsConfig::new().with_native_roots();
             endpoint = endpoint.tls_config(tls).map_err(|error| Failure::Unreachable {
-                gateway: gateway.clone(),
+                gateway: gateway.to_string(),
                 cause: error.to_string(),
                 before: true,
             })?;

@@ -17,7 +17,7 @@ pub(super) enum Failure {
     #[error("cannot reach the gateway at {gateway}: {cause}{}", hint(*.before))]
     Unreachable {
         /// Where it should be.
-        gateway: GatewayUrl,
+        gateway: String,
         /// What the system says.
         cause: String,
         /// True when it was reached before.
@@ -66,7 +66,7 @@ pub(super) enum Failure {
     )]
     Forgotten {
         /// The gateway.
-        gateway: GatewayUrl,
+        gateway: String,
         /// The run.
         run_id: String,
         /// What the gateway says.
@@ -111,7 +111,7 @@ impl Failure {
         }
         if refusal.reason.is_empty() && is_transport(refusal.code) {
             let cause = root_cause(status).unwrap_or(refusal.message);
-            return Self::Unreachable { gateway: gateway.clone(), cause, before: false };
+            return Self::Unreachable { gateway: gateway.to_string(), cause, before: false };
         }
         Self::Refused(Box::new(refusal))
     }

@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, path::Path, time::Duration};
 
+use futures::FutureExt as _;
 use serde_json::json;
 
 use super::{
@@ -67,7 +68,7 @@ pub(super) async fn run(args: RunArgs) -> Result<Exit, Failure> {
         answers: Answers::from_stdin(),
         session_id,
     };
-    talk.to_end(run_id).await
+    talk.until_end(run_id).await
 }
 
 /// How a run that waits can be answered by somebody else than this command.
@@ -154,7 +155,7 @@ impl Starting<'_> {
             resume: Resume::new("", 0, self.args.follow.give_up_after),
             on_interrupt: OnInterrupt::Leave,
         };
-        match follow.to_end(subject).await? {
+        match follow.until_end(subject).await? {
             Ended::Left => Err(Failure::Interrupted),
             Ended::Error => {
                 self.out.notice(&format!("the session's bootstrap run failed: {}", bootstrap.run_id))?;
@@ -176,7 +177,7 @@ struct Talk<'a> {
 }
 
 impl Talk<'_> {
-    async fn to_end(&mut self, mut run_id: String) -> Result<Exit, Failure> {
+    async fn until_end(&mut self, mut run_id: String) -> Result<Exit, Failure> {
         loop {
             let ended = self.follow(&run_id).await?;
             run_id = match ended {
@@ -203,7 +204,7 @@ impl Talk<'_> {
             resume: Resume::new("", 0, self.args.follow.give_up_after),
             on_interrupt: OnInterrupt::Cancel,
         };
-        follow.to_end(subject).await
+        follow.until_end(subject).await
     }
 
     /// Answers a run that has completed with a question; gives the run that continues. `None`: nobody answers.
@@ -241,7 +242,7 @@ impl Talk<'_> {
                 Err(cause) if cause.is_transient() && tries < SUBMIT_TRIES => {
                     self.out.notice(&format!("the answer was not handed over: {}; again", cause.cause()))?;
                     let pause = tokio::time::sleep(cause.retry_delay().unwrap_or_default().max(RETRY_PAUSE));
-                    self.interrupts.or(async { Ok(pause.await) }).await?;
+                    self.interrupts.or(pause.map(Ok)).await?;
                     self.client.reconnect();
                 }
                 Err(cause) if tries > 1 && cause.reason() == "RUN_NOT_ACTIVE" => {

@@ -1,5 +1,7 @@
 //! `rungate runs`: the runs of a session.
 
+use std::io::{self, IsTerminal as _};
+
 use super::{
     Exit,
     args::RunsArgs,
@@ -20,6 +22,13 @@ use crate::{
 const PAGE: u32 = 200;
 
 const HEAD: [&str; 7] = ["RUN", "PIPELINE", "STATE", "STARTED", "DURATION", "EVENTS", "ERROR"];
+
+/// How a point in time is shown: a person reads how long ago it was, a program needs something that stays.
+#[derive(Debug, Clone, Copy)]
+enum When {
+    Ago,
+    Instant,
+}
 
 /// The command.
 pub(super) async fn runs(args: RunsArgs) -> Result<Exit, Failure> {
@@ -46,9 +55,10 @@ pub(super) async fn runs(args: RunsArgs) -> Result<Exit, Failure> {
         return Ok(Exit::Good);
     }
     let now = wire::timestamp(clock::now());
+    let when = if io::stdout().is_terminal() { When::Ago } else { When::Instant };
     let mut table = Table::new(&HEAD);
     for run in &runs {
-        table.row(row(run, now));
+        table.row(row(run, now, when));
     }
     table.print()?;
     Ok(Exit::Good)
@@ -68,7 +78,11 @@ async fn newest(client: &mut Client, session_id: &str, limit: u32) -> Result<Vec
     }
 }
 
-fn row(run: &v1::Run, now: prost_types::Timestamp) -> Vec<table::Cell> {
+fn row(run: &v1::Run, now: prost_types::Timestamp, when: When) -> Vec<table::Cell> {
+    let started = run.started_at.or(run.created_at).map(|it| match when {
+        When::Ago => text::ago(it, now),
+        When::Instant => text::instant(it),
+    });
     let state = run.state();
     let error = run.error.as_ref().map(|it| format!("{}: {}", it.code, it.message)).unwrap_or_default();
     let duration = run.started_at.map(|start| text::between(start, run.finished_at.unwrap_or(now)));
@@ -76,7 +90,7 @@ fn row(run: &v1::Run, now: prost_types::Timestamp) -> Vec<table::Cell> {
         run.run_id.clone().into(),
         run.pipeline_id.clone().into(),
         table::Cell::toned(text::state_name(state), text::state_tone(state)),
-        run.started_at.or(run.created_at).map(text::instant).unwrap_or_default().into(),
+        started.unwrap_or_default().into(),
         duration.unwrap_or_default().into(),
         run.last_sequence.to_string().into(),
         error.into(),
@@ -99,7 +113,9 @@ mod tests {
             last_sequence: 7,
             ..Default::default()
         };
-        let cells: Vec<_> = row(&run, at(75)).into_iter().map(|it| it.text).collect();
-        assert_eq!(cells, ["run_1", "count", "running", "1970-01-01 00:00:10Z", "1m 05s", "7", ""]);
+        let cells = |when| row(&run, at(75), when).into_iter().map(|it| it.text).collect::<Vec<_>>();
+        let expected = ["run_1", "count", "running", "1970-01-01 00:00:10Z", "1m 05s", "7", ""];
+        assert_eq!(cells(When::Instant), expected);
+        assert_eq!(cells(When::Ago)[3], "1m ago");
     }
 }

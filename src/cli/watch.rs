@@ -30,7 +30,7 @@ pub(super) async fn watch(args: WatchArgs) -> Result<Exit, Failure> {
         resume: Resume::new(args.after.trim(), run.last_sequence, args.follow.give_up_after),
         on_interrupt: OnInterrupt::Leave,
     };
-    let ended = follow.to_end(subject).await?;
+    let ended = follow.until_end(subject).await?;
     if let Ended::ContinuedBy(run_id) = &ended {
         let argument = client.gateway().as_argument();
         out.notice(&format!("the answer is handled by another run; see: rungate watch {run_id}{argument}"))?;

@@ -1,5 +1,7 @@
 //! Configuration: embedded defaults, then `rungate.toml`, then `RUNGATE_*` environment variables, then flags.
 
+#[cfg(test)]
+mod documentation;
 mod keys;
 mod load;
 

@@ -83,6 +83,7 @@ impl Gateway {
             session_id: session.session_id.clone(),
             pipeline_id: PLAN_PIPELINE.into(),
             params: Default::default(),
+            if_busy: Default::default(),
         };
         match self.begin_run(begun).await {
             Ok(run_id) => Ok(run_id),

@@ -4,6 +4,7 @@ mod cancel_run;
 mod error;
 mod get_run;
 mod get_session;
+mod idempotency;
 mod init_run;
 mod list_runs;
 mod list_workers;
@@ -25,6 +26,8 @@ use crate::{
     session::Sessions,
 };
 
+use idempotency::Idempotency;
+
 pub use cancel_run::CancelRunError;
 pub use error::{
     BadCursor, Draining, Inner, MalformedField, MissingField, NotOffered, NotPending, OperationError,
@@ -32,17 +35,18 @@ pub use error::{
 };
 pub use get_run::GetRunError;
 pub use get_session::GetSessionError;
+pub use idempotency::KeyReused;
 pub use init_run::{InitRun, InitRunError, Initialized};
 pub use list_runs::{ListRuns, ListRunsError, RunList};
 pub use list_workers::{ListWorkersError, ListedWorker};
-pub use start_run::{IfBusy, StartRun, StartRunError};
+pub use start_run::{StartRun, StartRunError};
 pub use submit_answer::{SubmitAnswer, SubmitAnswerError};
 pub use submit_run_input::{SubmitRunInput, SubmitRunInputError};
 pub use watch_run::{WatchRun, WatchRunError};
 
 // What a watch gives, for the protocols that encode it.
 pub use crate::run::{Watch, WatchEnd};
-pub use crate::session::{session_cookie, session_id_of_cookies};
+pub use crate::session::{IfBusy, session_cookie, session_id_of_cookies};
 
 /// The gateway: everything a protocol can ask for. Clones share it.
 #[derive(Clone)]
@@ -50,6 +54,7 @@ pub struct Gateway {
     sessions: Sessions,
     runs: Runs,
     launcher: Launcher,
+    idempotency: Arc<Idempotency>,
     shutdown: Shutdown,
 }
 
@@ -63,7 +68,7 @@ pub struct Caller {
 impl Gateway {
     /// A gateway of these parts.
     pub fn new(sessions: Sessions, runs: Runs, launcher: Launcher, shutdown: Shutdown) -> Self {
-        Self { sessions, runs, launcher, shutdown }
+        Self { sessions, runs, launcher, idempotency: Arc::default(), shutdown }
     }
 
     /// True until the gateway drains.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Caller, Draining, Gateway, Inner, MalformedField, MissingField, NotOffered, ReadSessionError,
+    Caller, Draining, Gateway, Inner, KeyReused, MalformedField, MissingField, NotOffered, ReadSessionError,
     SessionIdError, UnknownWorker, complete,
     error::{operation_error, pass_on},
 };
@@ -12,7 +12,7 @@ use crate::{
     run::{LogFull, StartWriterError},
     runner::RunRequest,
     runtime::clock,
-    session::{ClaimError, SessionBusy, SessionNotFound},
+    session::{ClaimError, Claimed, IfBusy, SessionBusy, SessionNotFound, SessionQueueFull},
 };
 
 /// The pipeline that talks with the user, and that InitRun and SubmitRunInput start.
@@ -20,6 +20,9 @@ pub(super) const PLAN_PIPELINE: &str = "plan_pipeline";
 
 /// What is started when the client does not say.
 const DEFAULT_PIPELINE: &str = "worker_DAG";
+
+/// The longest idempotency key.
+const MAX_KEY_BYTES: usize = 256;
 
 /// What the client says.
 #[derive(Debug, Clone, Default)]
@@ -38,23 +41,12 @@ pub struct StartRun {
     pub cancel_on_disconnect: bool,
 }
 
-/// What to do when the session has an active run.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum IfBusy {
-    /// Fail.
-    #[default]
-    Reject,
-    /// Start when the active run has ended.
-    Enqueue,
-    /// Cancel the active run, then start.
-    Interrupt,
-}
-
 /// A run that is to begin now.
 pub(super) struct BeginRun {
     pub(super) session_id: SessionId,
     pub(super) pipeline_id: WorkerKey,
     pub(super) params: BTreeMap<String, String>,
+    pub(super) if_busy: IfBusy,
 }
 
 operation_error! {
@@ -63,9 +55,11 @@ operation_error! {
         MissingField(MissingField),
         MalformedField(MalformedField),
         NotOffered(NotOffered),
+        KeyReused(KeyReused),
         UnknownWorker(UnknownWorker),
         SessionNotFound(SessionNotFound),
         SessionBusy(SessionBusy),
+        SessionQueueFull(SessionQueueFull),
         LogFull(LogFull),
         Draining(Draining),
         Inner(Inner),
@@ -77,6 +71,7 @@ operation_error! {
     pub(super) enum BeginRunError {
         SessionNotFound(SessionNotFound),
         SessionBusy(SessionBusy),
+        SessionQueueFull(SessionQueueFull),
         LogFull(LogFull),
         Draining(Draining),
         Inner(Inner),
@@ -85,7 +80,7 @@ operation_error! {
 
 pass_on!(SessionIdError { MissingField, SessionNotFound } => StartRunError);
 pass_on!(ReadSessionError { SessionNotFound, Inner } => StartRunError);
-pass_on!(BeginRunError { SessionNotFound, SessionBusy, LogFull, Draining, Inner } => StartRunError);
+pass_on!(BeginRunError { SessionNotFound, SessionBusy, SessionQueueFull, LogFull, Draining, Inner } => StartRunError);
 
 impl Gateway {
     /// Starts a run in a session.
@@ -96,26 +91,38 @@ impl Gateway {
             key => key,
         };
         check_params(&request.params)?;
+        check_key(&request.idempotency_key)?;
         check_offered(&request)?;
         let session = self.sessions.get(&session_id).await.map_err(ReadSessionError::from)?;
         let resolver = self.launcher.contexts().of(&session_id).resolver(&session);
         let worker = resolver.resolve(&key).ok_or(UnknownWorker(key))?;
-        let begun = BeginRun { session_id, pipeline_id: worker.spec().key.clone(), params: request.params };
+        let pipeline_id = worker.spec().key.clone();
+        let fingerprint = fingerprint(&pipeline_id, &request);
+        let begun = BeginRun { session_id, pipeline_id, params: request.params, if_busy: request.if_busy };
         let gateway = self.clone();
-        complete(async move { Ok(gateway.begin_run(begun).await?) }).await
+        complete(async move {
+            if request.idempotency_key.is_empty() {
+                return Ok(gateway.begin_run(begun).await?);
+            }
+            let name = (begun.session_id.clone(), request.idempotency_key);
+            let once =
+                gateway.idempotency.once(name, fingerprint, async { Ok(gateway.begin_run(begun).await?) });
+            once.await
+        })
+        .await
     }
 
-    /// Claims the session, begins the run's log and launches the run. Of any number of simultaneous calls for one
-    /// session exactly one succeeds.
+    /// Claims the session, begins the run's log, and launches the run or lets it wait for the session. Of any number of
+    /// simultaneous calls for one session exactly one gets it.
     pub(super) async fn begin_run(&self, begun: BeginRun) -> Result<RunId, BeginRunError> {
         self.check_open()?;
-        let BeginRun { session_id, pipeline_id, params } = begun;
+        let BeginRun { session_id, pipeline_id, params, if_busy } = begun;
         let run_id = clock::new_run_id();
-        let session = self.sessions.claim(&session_id, run_id).await?;
+        let claimed = self.sessions.claim(&session_id, run_id, if_busy).await?;
         let writer = match self.runs.create(run_id, session_id.clone(), pipeline_id.clone()).await {
             Ok(writer) => writer,
             Err(error) => {
-                self.sessions.release(&session_id, run_id, None).await.map_err(Inner::from)?;
+                self.launcher.release(&session_id, run_id, None).await;
                 return Err(error.into());
             }
         };
@@ -124,9 +131,29 @@ impl Gateway {
             let error = RunError::retryable("interrupted", "the gateway is draining");
             let _state = writer.apply(Command::Finish(Outcome::Failed(error))).await;
         }
-        self.launcher.launch(RunRequest { run_id, session, pipeline_id, params }, writer).await;
+        match claimed {
+            Claimed::Held(session) => {
+                self.launcher.launch(RunRequest { run_id, session, pipeline_id, params }, writer).await;
+            }
+            Claimed::Waiting { session, active_run_id } => {
+                let request = RunRequest { run_id, session, pipeline_id, params };
+                self.launcher.hold(request, writer).await;
+                if if_busy == IfBusy::Interrupt {
+                    // A run that has ended meanwhile has passed the session on.
+                    let _state = self.runs.cancel(active_run_id, "interrupted by a new run".to_owned()).await;
+                }
+            }
+        }
         Ok(run_id)
     }
+}
+
+/// What tells two requests apart that come with the same idempotency key.
+fn fingerprint(pipeline_id: &WorkerKey, request: &StartRun) -> String {
+    format!(
+        "{:?}",
+        (pipeline_id.normalized(), &request.params, request.if_busy, request.cancel_on_disconnect)
+    )
 }
 
 fn check_params(params: &BTreeMap<String, String>) -> Result<(), MalformedField> {
@@ -137,13 +164,15 @@ fn check_params(params: &BTreeMap<String, String>) -> Result<(), MalformedField>
     Ok(())
 }
 
+fn check_key(key: &str) -> Result<(), MalformedField> {
+    if key.len() > MAX_KEY_BYTES {
+        let problem = format!("is longer than {MAX_KEY_BYTES} bytes");
+        return Err(MalformedField { field: "idempotency_key", problem });
+    }
+    Ok(())
+}
+
 fn check_offered(request: &StartRun) -> Result<(), NotOffered> {
-    if !request.idempotency_key.is_empty() {
-        return Err(NotOffered("idempotency_key"));
-    }
-    if request.if_busy != IfBusy::Reject {
-        return Err(NotOffered("if_busy other than IF_BUSY_REJECT"));
-    }
     if request.cancel_on_disconnect {
         return Err(NotOffered("cancel_on_disconnect"));
     }
@@ -154,6 +183,7 @@ impl From<ClaimError> for BeginRunError {
     fn from(error: ClaimError) -> Self {
         match error {
             ClaimError::Busy(cause) => cause.into(),
+            ClaimError::QueueFull(cause) => cause.into(),
             ClaimError::Session(error) => match ReadSessionError::from(error) {
                 ReadSessionError::SessionNotFound(cause) => cause.into(),
                 ReadSessionError::Inner(cause) => cause.into(),

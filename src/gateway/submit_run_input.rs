@@ -9,7 +9,7 @@ use super::{
 use crate::{
     model::{RunId, Session, limits},
     run::LogFull,
-    session::{SessionBusy, SessionNotFound},
+    session::{IfBusy, SessionBusy, SessionNotFound, SessionQueueFull},
 };
 
 /// What the client says.
@@ -31,6 +31,7 @@ operation_error! {
         SessionNotFound(SessionNotFound),
         RunNotActive(RunNotActive),
         SessionBusy(SessionBusy),
+        SessionQueueFull(SessionQueueFull),
         LogFull(LogFull),
         Draining(Draining),
         Inner(Inner),
@@ -39,7 +40,9 @@ operation_error! {
 
 pass_on!(SessionIdError { MissingField, SessionNotFound } => SubmitRunInputError);
 pass_on!(ReadSessionError { SessionNotFound, Inner } => SubmitRunInputError);
-pass_on!(BeginRunError { SessionNotFound, SessionBusy, LogFull, Draining, Inner } => SubmitRunInputError);
+pass_on!(
+    BeginRunError { SessionNotFound, SessionBusy, SessionQueueFull, LogFull, Draining, Inner } => SubmitRunInputError
+);
 
 impl Gateway {
     /// Hands over the person's input; gives the run that handles it.
@@ -67,7 +70,8 @@ impl Gateway {
                 return Ok(active);
             }
             let params = [("user_input".to_owned(), input)].into();
-            let begun = BeginRun { session_id, pipeline_id: PLAN_PIPELINE.into(), params };
+            let if_busy = IfBusy::Reject;
+            let begun = BeginRun { session_id, pipeline_id: PLAN_PIPELINE.into(), params, if_busy };
             Ok(gateway.begin_run(begun).await?)
         })
         .await

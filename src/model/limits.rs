@@ -38,6 +38,15 @@ pub const WATCH_BATCH_BYTES: usize = 256 << 10;
 /// Questions that one run may ask in its life; the next one fails its worker. Guards the log against a loop.
 pub const REQUESTS_PER_RUN: usize = 1000;
 
+/// Runs that wait for one session. One more is RESOURCE_EXHAUSTED. Nobody reads more answers than this one by one.
+pub const WAITING_PER_SESSION: usize = 16;
+
+/// Idempotency keys that are remembered. Beyond it the oldest are forgotten before their time.
+pub const IDEMPOTENCY_KEYS: usize = 100_000;
+
+/// How long an idempotency key is remembered.
+pub const IDEMPOTENCY_KEPT: Duration = Duration::from_secs(24 * 3600);
+
 /// Characters of a user id, a purpose, a repository's address. Longer ones are INVALID_ARGUMENT.
 pub const SHORT_TEXT_BYTES: usize = 2048;
 

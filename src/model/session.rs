@@ -33,6 +33,9 @@ pub struct Session {
     /// The run that last held the session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latest_run_id: Option<RunId>,
+    /// The runs that wait for the session, the next one first. They do not outlive the process, nor does this.
+    #[serde(skip)]
+    pub waiting: Vec<RunId>,
     /// When it was made.
     #[serde(default)]
     pub created_at: Timestamp,
@@ -64,6 +67,7 @@ impl Session {
             plan: Vec::new(),
             active_run_id: None,
             latest_run_id: None,
+            waiting: Vec::new(),
             created_at: now,
             updated_at: now,
         }
@@ -72,6 +76,21 @@ impl Session {
     /// True while a run holds the session.
     pub fn running(&self) -> bool {
         self.active_run_id.is_some()
+    }
+
+    /// Gives the session to a run.
+    pub fn give_to(&mut self, run_id: RunId) {
+        self.active_run_id = Some(run_id);
+        self.latest_run_id = Some(run_id);
+    }
+
+    /// Takes the session back from the active run and gives it to the next one that waits, if any.
+    pub fn pass_on(&mut self) {
+        self.active_run_id = None;
+        if !self.waiting.is_empty() {
+            let next = self.waiting.remove(0);
+            self.give_to(next);
+        }
     }
 
     /// Names the repository. Another repository makes the plan of the old one void.

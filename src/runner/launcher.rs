@@ -1,13 +1,19 @@
 //! Takes up runs: from the accepted request to the terminal event.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
+use futures::future::BoxFuture;
 use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Contexts, RunRequest, cache::Cache, execute::Executor, node::TimeLimits};
 use crate::{
-    model::{Command, Outcome, SessionId},
+    model::{Command, Draft, EventKind, Outcome, RunId, Session, SessionId, SessionUpdate},
     run::WriterHandle,
     runtime::task::{self, TaskKind},
     session::Sessions,
@@ -33,6 +39,15 @@ pub struct Launcher {
     executor: Arc<Executor>,
     contexts: Contexts,
     sessions: Sessions,
+    held: Arc<Mutex<HashMap<RunId, Held>>>,
+}
+
+/// A run that waits for its session. Bounded by the runs that may wait for a session, and by the log.
+enum Held {
+    /// Its turn has not come.
+    Waiting(RunRequest, WriterHandle),
+    /// Its turn has come before it was here.
+    Due(Arc<Session>),
 }
 
 impl Default for RunnerSettings {
@@ -52,7 +67,7 @@ impl Launcher {
         let time_limits = TimeLimits { timeout: settings.timeout, grace: settings.cancel_grace };
         let executor =
             Executor { cache: Cache::new(artifacts), time_limits, parallel: settings.parallel.max(1) };
-        Self { executor: Arc::new(executor), contexts, sessions }
+        Self { executor: Arc::new(executor), contexts, sessions, held: Arc::default() }
     }
 
     /// The contexts that workers are given.
@@ -62,10 +77,69 @@ impl Launcher {
 
     /// Executes a run whose log has begun and whose session it holds. Returns when it has begun, so that whoever learns of
     /// the run from now on and cancels it meets its workers, which end before the session is let go and the run is over.
-    pub async fn launch(&self, request: RunRequest, writer: WriterHandle) {
+    pub fn launch(&self, request: RunRequest, writer: WriterHandle) -> BoxFuture<'static, ()> {
         let launcher = self.clone();
-        let started = writer.apply(Command::Start).await.is_ok();
-        task::spawn(TaskKind::RunExecution, async move { launcher.execute(request, writer, started).await });
+        // Boxed, because the end of a run launches the next one.
+        Box::pin(async move {
+            let started = writer.apply(Command::Start).await.is_ok();
+            let execution = async move { launcher.execute(request, writer, started).await };
+            task::spawn(TaskKind::RunExecution, execution);
+        })
+    }
+
+    /// Keeps a run whose log has begun until its session is passed on to it.
+    pub async fn hold(&self, request: RunRequest, writer: WriterHandle) {
+        let ahead = request.session.waiting.iter().position(|it| *it == request.run_id).unwrap_or(0);
+        tell_place(&writer, ahead).await;
+        let due = match self.held().entry(request.run_id) {
+            Entry::Occupied(due) => Some((due.remove(), request, writer)),
+            Entry::Vacant(place) => {
+                place.insert(Held::Waiting(request, writer));
+                None
+            }
+        };
+        if let Some((Held::Due(session), request, writer)) = due {
+            self.launch(RunRequest { session, ..request }, writer).await;
+        }
+    }
+
+    /// Takes the session back from a run and launches the one it is passed on to.
+    pub async fn release(&self, session_id: &SessionId, run_id: RunId, learnt: Option<&SessionUpdate>) {
+        let session = match self.sessions.release(session_id, run_id, learnt).await {
+            Ok(Some(session)) => session,
+            Ok(None) => return,
+            Err(error) => {
+                tracing::error!(%error, %run_id, "could not release the session");
+                return;
+            }
+        };
+        let Some(next) = session.active_run_id.filter(|it| *it != run_id) else { return };
+        let due = match self.held().entry(next) {
+            Entry::Occupied(held) => Some(held.remove()),
+            Entry::Vacant(place) => {
+                place.insert(Held::Due(session.clone()));
+                None
+            }
+        };
+        if let Some(Held::Waiting(request, writer)) = due {
+            self.launch(RunRequest { session: session.clone(), ..request }, writer).await;
+        }
+        self.tell_places(&session).await;
+    }
+
+    /// Tells the runs that wait for a session how many are still ahead of them.
+    async fn tell_places(&self, session: &Session) {
+        for (ahead, run_id) in session.waiting.iter().enumerate() {
+            let writer = match self.held().get(run_id) {
+                Some(Held::Waiting(_, writer)) => writer.clone(),
+                _ => continue,
+            };
+            tell_place(&writer, ahead).await;
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashMap<RunId, Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Drops what was kept for a session that is gone: its context, its workers' outputs, its clones.
@@ -91,11 +165,18 @@ impl Launcher {
             (Outcome::Cancelled, None)
         };
         // The session is free before the terminal event is seen: who answers at once must not find it busy.
-        if let Err(error) = self.sessions.release(&session_id, run_id, learnt.as_ref()).await {
-            tracing::error!(%error, %run_id, "could not release the session");
-        }
+        self.release(&session_id, run_id, learnt.as_ref()).await;
         if let Err(error) = writer.apply(Command::Finish(outcome)).await {
             tracing::debug!(%error, %run_id, "the run had ended");
         }
     }
+}
+
+/// Tells a run that waits for its session how many others are to run before it, beside the active one.
+async fn tell_place(writer: &WriterHandle, ahead: usize) {
+    let ahead = u32::try_from(ahead).unwrap_or(u32::MAX);
+    let kind =
+        EventKind::Queued { position: ahead.saturating_add(1), ahead, reason: "session_busy".to_owned() };
+    // A run that was cancelled while it waited has ended.
+    drop(writer.emit(Draft::new(kind, "waiting for the session's active run to end")).await);
 }

@@ -6,7 +6,9 @@ mod sessions;
 
 pub use cookie::{COOKIE_NAME, session_cookie, session_id_of_cookies};
 pub use expiry::sweep_unused;
-pub use sessions::{ClaimError, SessionBusy, SessionError, SessionNotFound, Sessions};
+pub use sessions::{
+    ClaimError, Claimed, IfBusy, SessionBusy, SessionError, SessionNotFound, SessionQueueFull, Sessions,
+};
 
 // How finding or changing a session fails when its store does.
 pub use crate::storage::StoreError;

@@ -1,11 +1,11 @@
 //! Sessions as the rest of the gateway sees them: every change is one compare-and-set.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
 use crate::{
-    model::{Cause, Code, RunId, Session, SessionId, SessionUpdate},
+    model::{Cause, Code, RunId, Session, SessionId, SessionUpdate, limits},
     runtime::clock,
     storage::{PutError, SessionStore, StoreError, Stored},
 };
@@ -34,6 +34,40 @@ pub struct SessionBusy {
     pub active_run_id: RunId,
 }
 
+/// As many runs wait for the session as may.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{} runs wait for session {session_id} already", limits::WAITING_PER_SESSION)]
+pub struct SessionQueueFull {
+    /// The session.
+    pub session_id: SessionId,
+}
+
+/// What a claim does when another run holds the session.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum IfBusy {
+    /// It fails.
+    #[default]
+    Reject,
+    /// The run waits behind all others that wait.
+    Enqueue,
+    /// The run waits before all others; whoever claims sees to it that the active run ends.
+    Interrupt,
+}
+
+/// A successful claim.
+#[derive(Debug, Clone)]
+pub enum Claimed {
+    /// The session is the run's.
+    Held(Arc<Session>),
+    /// The session will be the run's.
+    Waiting {
+        /// The session, with the runs that wait for it.
+        session: Arc<Session>,
+        /// The run that holds it.
+        active_run_id: RunId,
+    },
+}
+
 /// Why a session was not read or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
@@ -51,6 +85,9 @@ pub enum ClaimError {
     /// Another run holds it.
     #[error(transparent)]
     Busy(#[from] SessionBusy),
+    /// Too many runs wait for it.
+    #[error(transparent)]
+    QueueFull(#[from] SessionQueueFull),
     /// It could not be read or changed.
     #[error(transparent)]
     Session(#[from] SessionError),
@@ -98,39 +135,57 @@ impl Sessions {
         changed.await
     }
 
-    /// Gives the session to `run_id`. Of any number of simultaneous claims exactly one succeeds.
-    pub async fn claim(&self, session_id: &SessionId, run_id: RunId) -> Result<Arc<Session>, ClaimError> {
-        let claimed = self.try_change(session_id, |session| match session.active_run_id {
-            Some(active_run_id) => {
-                Err(SessionBusy { session_id: session.session_id.clone(), active_run_id }.into())
+    /// Gives the session to `run_id`, now or when its turn comes. Of any number of simultaneous claims exactly one gets
+    /// it now.
+    pub async fn claim(
+        &self,
+        session_id: &SessionId,
+        run_id: RunId,
+        if_busy: IfBusy,
+    ) -> Result<Claimed, ClaimError> {
+        let claimed = self.try_change(session_id, |session| {
+            let session_id = session.session_id.clone();
+            match (session.active_run_id, if_busy) {
+                (None, _) => session.give_to(run_id),
+                (Some(active_run_id), IfBusy::Reject) => {
+                    return Err(SessionBusy { session_id, active_run_id }.into());
+                }
+                _ if session.waiting.len() >= limits::WAITING_PER_SESSION => {
+                    return Err(ClaimError::QueueFull(SessionQueueFull { session_id }));
+                }
+                (_, IfBusy::Enqueue) => session.waiting.push(run_id),
+                (_, IfBusy::Interrupt) => session.waiting.insert(0, run_id),
             }
-            None => {
-                session.active_run_id = Some(run_id);
-                session.latest_run_id = Some(run_id);
-                Ok(())
-            }
+            Ok(())
         });
-        claimed.await
+        let session = claimed.await?;
+        Ok(match session.active_run_id {
+            Some(active_run_id) if active_run_id != run_id => Claimed::Waiting { session, active_run_id },
+            _ => Claimed::Held(session),
+        })
     }
 
-    /// Takes the session back from `run_id` and writes down what the run has learnt. A session that another run
-    /// holds, or that is gone, is left as it is.
+    /// Takes the session back from `run_id`, or takes the run out of those that wait, and writes down what the run has
+    /// learnt. Gives the session as it is afterwards; the run that it was passed on to is its active one. `None` when
+    /// the session is gone.
     pub async fn release(
         &self,
         session_id: &SessionId,
         run_id: RunId,
         learnt: Option<&SessionUpdate>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Option<Arc<Session>>, StoreError> {
         let released = self.change(session_id, |session| {
+            session.waiting.retain(|it| *it != run_id);
             if session.active_run_id == Some(run_id) {
-                session.active_run_id = None;
                 if let Some(learnt) = learnt {
                     session.learn(learnt);
                 }
+                session.pass_on();
             }
         });
         match released.await {
-            Ok(_) | Err(SessionError::NotFound(_)) => Ok(()),
+            Ok(session) => Ok(Some(session)),
+            Err(SessionError::NotFound(_)) => Ok(None),
             Err(SessionError::Store(error)) => Err(error),
         }
     }
@@ -207,5 +262,23 @@ impl Cause for SessionBusy {
     fn metadata(&self) -> Vec<(&'static str, String)> {
         let session_id = ("session_id", self.session_id.to_string());
         vec![session_id, ("active_run_id", self.active_run_id.to_string())]
+    }
+}
+
+impl Cause for SessionQueueFull {
+    fn code(&self) -> Code {
+        Code::ResourceExhausted
+    }
+
+    fn reason(&self) -> &'static str {
+        "SESSION_QUEUE_FULL"
+    }
+
+    fn metadata(&self) -> Vec<(&'static str, String)> {
+        vec![("session_id", self.session_id.to_string())]
+    }
+
+    fn retry_delay(&self) -> Option<Duration> {
+        Some(Duration::from_secs(5))
     }
 }

@@ -5,9 +5,11 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking, and says why")]
 
+mod cli;
 mod clients;
 mod command;
 mod conformance;
+mod hostile;
 mod http;
 mod lifecycle;
 mod support;
@@ -24,11 +26,16 @@ fn main() -> ExitCode {
     support::report_panics_with_their_test();
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);
-    let trials =
-        [clients::trials(), command::trials(), conformance::trials(), http::trials(), lifecycle::trials()]
-            .into_iter()
-            .flatten()
-            .collect();
+    let trials = [
+        cli::trials(),
+        clients::trials(),
+        command::trials(),
+        conformance::trials(),
+        hostile::trials(),
+        http::trials(),
+        lifecycle::trials(),
+    ];
+    let trials = trials.into_iter().flatten().collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     support::gateway::end_shared(conclusion.has_failed());
     conclusion.exit_code()

@@ -70,7 +70,7 @@ mod tests {
         json.event(&event).unwrap();
         json.notice("beside").unwrap();
         let text = String::from_utf8(out).unwrap();
-        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(text.lines().count() == 1 && text.ends_with('\n'), "{text}");
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value["eventType"], "EVENT_TYPE_LOG");
         assert_eq!((&value["message"], &value["progressPercent"]), (&"two\nlines".into(), &0.into()));

@@ -60,7 +60,7 @@ pub(super) fn new(json: bool, pipeline: &str) -> Box<dyn Render> {
     } else if has_cursor() {
         Box::new(Terminal::new(io::stdout(), io::stderr(), Paint::of_stdout(), pipeline))
     } else {
-        Box::new(Plain::new(io::stdout(), io::stderr()))
+        Box::new(Plain::new(io::stdout(), io::stderr(), pipeline))
     }
 }
 

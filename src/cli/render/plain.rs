@@ -17,8 +17,8 @@ pub(super) struct Plain<O, E> {
 }
 
 impl<O: Write, E: Write> Plain<O, E> {
-    pub(super) fn new(out: O, err: E) -> Self {
-        Self { out, err, story: Story::default(), in_piece: false }
+    pub(super) fn new(out: O, err: E, pipeline: &str) -> Self {
+        Self { out, err, story: Story::new(pipeline), in_piece: false }
     }
 
     /// Ends the line of a streamed text.
@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn a_pipe_reads_lines_without_any_escape() {
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let mut plain = Plain::new(&mut out, &mut err);
+        let mut plain = Plain::new(&mut out, &mut err, "count");
         plain.event(&event(EventType::Log, "Step 1", 10)).unwrap();
         plain.event(&event(EventType::Progress, "", 30)).unwrap();
         for piece in ["some ", "words"] {

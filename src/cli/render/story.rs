@@ -25,6 +25,9 @@ const INPUT_REQUIRED: &str = "INPUT_REQUIRED";
 /// Reads a run's events in their order.
 #[derive(Debug, Default)]
 pub(super) struct Story {
+    /// What runs; its own worker is the run, so little is said of it.
+    pipeline: String,
+    run_id: String,
     view: Option<v1::ClientView>,
     streamed: String,
     said: String,
@@ -89,6 +92,16 @@ impl Line {
 }
 
 impl Story {
+    /// The story of runs of `pipeline`, one after the other.
+    pub(super) fn new(pipeline: &str) -> Self {
+        Self { pipeline: text::one_line(pipeline), ..Self::default() }
+    }
+
+    /// What runs.
+    pub(super) fn pipeline(&self) -> &str {
+        &self.pipeline
+    }
+
     /// Progress of the run, 0 to 100.
     pub(super) fn percent(&self) -> i32 {
         self.percent
@@ -106,6 +119,9 @@ impl Story {
 
     /// What the event says after those before it.
     pub(super) fn tell(&mut self, event: &v1::WatchRunResponse) -> Said {
+        if event.run_id != self.run_id {
+            *self = Self { run_id: event.run_id.clone(), ..Self::new(&self.pipeline) };
+        }
         let further = event.progress_percent != self.percent;
         self.percent = event.progress_percent.clamp(0, 100);
         if event.sequence == 1 {
@@ -193,7 +209,7 @@ impl Story {
             return Vec::new();
         }
         let key = &node.worker_key;
-        let line = match node.state.as_str() {
+        let mut line = match node.state.as_str() {
             "succeeded" => Line::new(Tone::Good, format!("✓ {key}")),
             "cached" => Line::new(Tone::Good, format!("✓ {key} (from the cache)")),
             "failed" if node.error.is_empty() => Line::new(Tone::Bad, format!("✗ {key}")),
@@ -201,6 +217,9 @@ impl Story {
             "running" => Line::moving(format!("▸ {key}")),
             other => Line::new(Tone::Quiet, format!("- {key} {other}")),
         };
+        if key.eq_ignore_ascii_case(&self.pipeline) {
+            line.place = Place::Progress;
+        }
         vec![line]
     }
 
@@ -222,7 +241,10 @@ impl Story {
             (Some(began), Some(ended)) => format!(" ({})", text::between(began, ended)),
             _ => String::new(),
         };
-        let message = if event.message.is_empty() { "completed" } else { event.message.trim_end() };
+        let message = match event.message.trim_end() {
+            "" | "COMPLETE" => "completed",
+            message => message,
+        };
         lines.push(Line::new(Tone::Good, format!("✓ {message}{took}")));
         let shows_graph = !drawn.is_empty();
         lines.extend(drawn.into_iter().map(Line::below));
@@ -235,7 +257,7 @@ impl Story {
     /// True when the person has read the text already.
     fn repeats(&self, text: &str, message: &str) -> bool {
         let text = text.trim();
-        [self.streamed.trim(), self.said.trim(), message.trim()].iter().any(|it| *it == text)
+        [self.streamed.trim(), self.said.trim(), message.trim()].contains(&text)
     }
 }
 
@@ -303,6 +325,15 @@ mod tests {
         assert_eq!(story.at_work().map(|it| it.0).collect::<Vec<_>>(), ["a"]);
         assert_eq!(texts(story.tell(&node("a", "failed", "no disk"))), ["✗ a: no disk"]);
         assert_eq!(story.at_work().count(), 0);
+    }
+
+    #[test]
+    fn the_run_itself_is_shown_as_progress_and_the_next_run_begins_anew() {
+        let mut story = Story::new("Count");
+        let Said::Lines(lines) = story.tell(&node("count", "succeeded", "")) else { panic!("lines") };
+        assert_eq!(lines[0].place, Place::Progress);
+        let next = v1::WatchRunResponse { run_id: "run_2".into(), ..node("count", "succeeded", "") };
+        assert_eq!(texts(story.tell(&next)), ["✓ count"]);
     }
 
     #[test]

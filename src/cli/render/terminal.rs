@@ -27,7 +27,6 @@ pub(super) struct Terminal<O, E> {
     out: O,
     err: E,
     paint: Paint,
-    pipeline: String,
     story: Story,
     status: String,
     began: Instant,
@@ -47,8 +46,7 @@ impl<O: Write, E: Write> Terminal<O, E> {
             out,
             err,
             paint,
-            pipeline: text::one_line(pipeline),
-            story: Story::default(),
+            story: Story::new(pipeline),
             status: String::new(),
             began: Instant::now(),
             turn: 0,
@@ -86,7 +84,7 @@ impl<O: Write, E: Write> Terminal<O, E> {
         let state = self.story.state().map(text::state_name).unwrap_or_default();
         let status = if state.is_empty() { self.status.as_str() } else { &state };
         let bar = Bar {
-            label: &self.pipeline,
+            label: self.story.pipeline(),
             percent: self.story.percent(),
             turn: self.turn,
             elapsed: self.began.elapsed(),
@@ -100,7 +98,7 @@ impl<O: Write, E: Write> Terminal<O, E> {
     /// The workers at work, when there is more than the run itself to see.
     fn workers(&self, columns: usize) -> Vec<String> {
         let at_work: Vec<_> = self.story.at_work().collect();
-        if at_work.len() == 1 && at_work[0].0.eq_ignore_ascii_case(&self.pipeline) {
+        if at_work.len() == 1 && at_work[0].0.eq_ignore_ascii_case(self.story.pipeline()) {
             return Vec::new();
         }
         let shown = at_work.iter().take(SHOWN_WORKERS).map(|(key, it)| {

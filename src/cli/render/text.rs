@@ -82,9 +82,20 @@ pub(in crate::cli) fn instant(time: prost_types::Timestamp) -> String {
     text.to_string()
 }
 
+/// How long ago an instant was, to the largest unit: `12s ago`, `3m ago`, `2h ago`, `5d ago`.
+pub(in crate::cli) fn ago(time: prost_types::Timestamp, now: prost_types::Timestamp) -> String {
+    match now.seconds.saturating_sub(time.seconds).max(0) {
+        seconds @ 0..60 => format!("{seconds}s ago"),
+        seconds @ 60..3600 => format!("{}m ago", seconds / 60),
+        seconds @ 3600..86_400 => format!("{}h ago", seconds / 3600),
+        seconds => format!("{}d ago", seconds / 86_400),
+    }
+}
+
 /// The time between two instants: `0.3s`, `12.0s`, `1m 05s`, `2h 03m`. Clocks that disagree give nothing less than 0.
 pub(in crate::cli) fn between(start: prost_types::Timestamp, end: prost_types::Timestamp) -> String {
-    let seconds = (end.seconds - start.seconds) as f64 + f64::from(end.nanos - start.nanos) / 1e9;
+    let seconds = end.seconds.saturating_sub(start.seconds) as f64;
+    let seconds = seconds + f64::from(end.nanos.saturating_sub(start.nanos)) / 1e9;
     duration(seconds.max(0.0))
 }
 

@@ -1,5 +1,7 @@
 //! What is wrong is told with the same code and the same reason everywhere.
 
+use std::time::Duration;
+
 use rungate::model::{Cursor, RunId};
 use serde_json::json;
 
@@ -162,4 +164,17 @@ pub(super) async fn message_of_five_mebibytes(client: Client) {
     assert_eq!(failure.code, "resource_exhausted", "{failure:?}");
     let run = story::start(client, &session, "worker_DAG").await.unwrap();
     story::log_of(client, &run).await;
+}
+
+/// Errors that come from below the operations say their reason too.
+pub(super) async fn every_error_says_its_reason(client: Client) {
+    let session = story::session(client).await;
+    let large = json!({"sessionId": session, "params": {"text": "x".repeat(5 << 20)}});
+    let large = client.call("StartRun", large).await.unwrap_err();
+    let run = story::start(client, &session, "linger").await.unwrap();
+    let (_, late) = client.watch_within(&run, Duration::from_millis(300)).until_failure().await;
+    client.call("CancelRun", json!({"runId": run})).await.unwrap();
+    for failure in [large, late.unwrap()] {
+        assert!(!failure.reason.is_empty(), "{failure:?}");
+    }
 }

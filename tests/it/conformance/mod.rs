@@ -1,5 +1,6 @@
 //! One table: every scenario over every protocol that can express it gives the same events and the same codes.
 
+mod busy;
 mod control;
 mod errors;
 mod input;
@@ -58,6 +59,11 @@ const SCENARIOS: &[Scenario] = &[
     scenario!(Watch, errors::bad_cursor),
     scenario!(Watch, errors::foreign_cursor),
     scenario!(Watch, errors::cursor_past_the_end),
+    scenario!(Call, busy::enqueued_runs_take_turns),
+    scenario!(Call, busy::an_interrupt_ends_the_active_run),
+    scenario!(Call, busy::a_waiting_run_can_be_cancelled),
+    scenario!(Call, busy::too_many_waiting_runs),
+    scenario!(Call, busy::a_request_sent_twice_starts_one_run),
     scenario!(Call, errors::missing_run_id),
     scenario!(Call, errors::busy_session),
     scenario!(Call, errors::unknown_worker),
@@ -67,6 +73,7 @@ const SCENARIOS: &[Scenario] = &[
     scenario!(Call, errors::input_for_another_run),
     scenario!(Call, errors::answer_to_nothing),
     scenario!(Call, errors::message_of_five_mebibytes),
+    scenario!(Deadline, errors::every_error_says_its_reason),
 ];
 
 /// The whole table.

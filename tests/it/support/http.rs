@@ -70,8 +70,13 @@ where
 
 /// `GET` of a path over HTTP/1.1.
 pub(crate) async fn get(address: SocketAddr, path: &str) -> Whole {
+    try_get(address, path).await.unwrap()
+}
+
+/// The same where it may fail.
+pub(crate) async fn try_get(address: SocketAddr, path: &str) -> Result<Whole, BoxError> {
     let request = Request::get(path).body(Full::<Bytes>::default()).unwrap();
-    send(address, Version::Http1, request).await.unwrap().whole().await.unwrap()
+    send(address, Version::Http1, request).await?.whole().await
 }
 
 /// The request as the version wants it: HTTP/1.1 names the host in a header, HTTP/2 in the URI.

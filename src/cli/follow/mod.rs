@@ -1,6 +1,8 @@
 //! Follows a run to its end: over cuts, with the person's answers and Ctrl-C on the way.
 
-use std::{collections::VecDeque, time::Duration};
+mod person;
+
+use std::time::Duration;
 
 use futures::StreamExt as _;
 use tokio::time::{self, Instant, Interval, MissedTickBehavior};
@@ -8,14 +10,14 @@ use tonic::{Code, Streaming};
 
 use super::{
     Exit,
-    ask::{Answer, Answers},
+    ask::Answers,
     client::Client,
     failure::Failure,
     interrupt::Interrupts,
     render::Render,
     resume::{Next, Resume, Seen},
 };
-use crate::wire::v1::{self, EventType, RunState, watch_run_response::Detail};
+use crate::wire::v1::{self, EventType, RunState};
 
 /// A stream that says nothing for so long is dead: the gateway sends a heartbeat every 15 s.
 const MAX_SILENCE: Duration = Duration::from_secs(50);
@@ -26,13 +28,6 @@ const SETTLE: Duration = Duration::from_millis(100);
 
 /// How often the progress bar moves while nothing happens.
 const TICK: Duration = Duration::from_millis(120);
-
-/// What the gateway is told when the person presses Ctrl-C.
-const CANCEL_REASON: &str = "cancelled at the terminal";
-
-/// Questions that are kept while the person answers one; the oldest beyond it is dropped. A run asks them one at a time
-/// for each of its workers.
-const OPEN_QUESTIONS: usize = 64;
 
 /// How a run that was followed has ended, or why it is followed no longer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,7 +82,8 @@ struct Following<'a> {
     interrupts: &'a mut Interrupts,
     run: Subject,
     cancel: Cancel,
-    questions: VecDeque<String>,
+    /// Questions that nobody has answered yet.
+    questions: usize,
     asked_at: Option<Instant>,
     prompted: bool,
     unsent: Option<String>,
@@ -122,7 +118,7 @@ impl Ended {
 
 impl Follow<'_> {
     /// Follows the run to its end.
-    pub(super) async fn to_end(self, run: Subject) -> Result<Ended, Failure> {
+    pub(super) async fn until_end(self, run: Subject) -> Result<Ended, Failure> {
         let mut ticks = time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut following = Following {
@@ -132,7 +128,7 @@ impl Follow<'_> {
             interrupts: self.interrupts,
             run,
             cancel: Cancel::No,
-            questions: VecDeque::new(),
+            questions: 0,
             asked_at: None,
             prompted: false,
             unsent: None,
@@ -234,115 +230,6 @@ impl Following<'_> {
         })
     }
 
-    fn note_question(&mut self, message: &v1::WatchRunResponse) {
-        match &message.detail {
-            Some(Detail::InputRequired(question)) => {
-                if self.questions.len() == OPEN_QUESTIONS {
-                    self.questions.pop_front();
-                }
-                self.questions.push_back(question.prompt.clone());
-                self.asked_at.get_or_insert_with(Instant::now);
-            }
-            Some(Detail::State(state)) if state.state() != RunState::WaitingInput => {
-                self.questions.clear();
-                self.asked_at = None;
-                self.prompted = false;
-            }
-            _ => {}
-        }
-    }
-
-    /// Puts the oldest open question to the person.
-    fn prompt(&mut self) -> Result<(), Failure> {
-        self.asked_at = None;
-        if !self.answers.possible() {
-            let hint = super::run::hint_to_answer(&self.run.run_id, self.client.gateway());
-            self.out.notice(&hint)?;
-            return Ok(());
-        }
-        self.prompted = true;
-        if self.answers.interactive() {
-            self.out.prompt()?;
-        }
-        Ok(())
-    }
-
-    async fn answer(&mut self, answer: Answer) -> Result<Option<Stop>, Failure> {
-        self.out.answered()?;
-        match answer {
-            Answer::Text(text) => {
-                self.prompted = false;
-                self.unsent = Some(text);
-                Ok(None)
-            }
-            Answer::Unfit(why) => {
-                self.out.notice(why)?;
-                self.prompt()?;
-                Ok(None)
-            }
-            Answer::End => {
-                let hint = super::run::hint_to_answer(&self.run.run_id, self.client.gateway());
-                self.out.notice(&hint)?;
-                Ok(Some(Stop::Ended(Ended::Unanswered)))
-            }
-        }
-    }
-
-    /// Tells the gateway what the person wants and has not been told yet.
-    async fn catch_up_with_person(&mut self) -> Result<Option<Stop>, Failure> {
-        if self.cancel == Cancel::Wanted
-            && let Some(stop) = self.ask_to_cancel().await?
-        {
-            return Ok(Some(stop));
-        }
-        match self.unsent.take() {
-            Some(text) => self.submit(text).await,
-            None => Ok(None),
-        }
-    }
-
-    async fn ask_to_cancel(&mut self) -> Result<Option<Stop>, Failure> {
-        let (mut client, run_id) = (self.client.clone(), self.run.run_id.clone());
-        let asked = self.meanwhile(async move { client.cancel_run(&run_id, CANCEL_REASON).await }).await?;
-        match asked {
-            None => return Ok(Some(Stop::Ended(Ended::Left))),
-            Some(Ok(_)) => self.cancel = Cancel::Asked,
-            Some(Err(cause)) if cause.is_transient() => return Ok(Some(Stop::Cut(cause))),
-            Some(Err(cause)) => {
-                self.cancel = Cancel::Asked;
-                self.out.notice(&format!("the run was not cancelled: {cause}"))?;
-            }
-        }
-        Ok(None)
-    }
-
-    async fn submit(&mut self, text: String) -> Result<Option<Stop>, Failure> {
-        let mut client = self.client.clone();
-        let (run_id, session_id) = (self.run.run_id.clone(), self.run.session_id.clone());
-        let input = text.clone();
-        let sent =
-            self.meanwhile(async move { client.submit_input(&session_id, &run_id, &input).await }).await?;
-        match sent {
-            None => return Ok(Some(Stop::Ended(Ended::Left))),
-            Some(Ok(run_id)) if run_id != self.run.run_id => {
-                return Ok(Some(Stop::Ended(Ended::ContinuedBy(run_id))));
-            }
-            Some(Ok(_)) => {
-                self.questions.pop_front();
-                self.asked_at = (!self.questions.is_empty()).then(Instant::now);
-            }
-            Some(Err(cause)) if cause.is_transient() => {
-                self.unsent = Some(text);
-                return Ok(Some(Stop::Cut(cause)));
-            }
-            Some(Err(cause)) => {
-                self.out.notice(&format!("the answer was not taken: {cause}"))?;
-                self.asked_at = (!self.questions.is_empty()).then(Instant::now);
-            }
-        }
-        Ok(None)
-    }
-
     /// After a stream that ended without a terminal event: it may lie before the cursor that the watch began at.
     async fn state(&mut self) -> Result<Result<Ended, Failure>, Failure> {
         let (mut client, run_id) = (self.client.clone(), self.run.run_id.clone());
@@ -384,18 +271,6 @@ impl Following<'_> {
         Ok(None)
     }
 
-    /// Whether an answer that was under way when the connection broke has arrived: then the run waits no longer.
-    async fn check_unsent(&mut self) -> Result<Option<Ended>, Failure> {
-        let (mut client, run_id) = (self.client.clone(), self.run.run_id.clone());
-        match self.meanwhile(async move { client.get_run(&run_id).await }).await? {
-            None => return Ok(Some(Ended::Left)),
-            Some(Ok(run)) if run.state() != RunState::WaitingInput => self.unsent = None,
-            // The watch that follows meets the same trouble and tells of it.
-            Some(_) => {}
-        }
-        Ok(None)
-    }
-
     /// The work's output, while Ctrl-C is heeded and the progress bar moves. `None`: the person leaves.
     async fn meanwhile<T>(&mut self, work: impl Future<Output = T>) -> Result<Option<T>, Failure> {
         let mut work = std::pin::pin!(work);
@@ -410,33 +285,19 @@ impl Following<'_> {
         }
     }
 
-    /// Ctrl-C; true when the person leaves.
-    fn interrupted(&mut self) -> Result<bool, Failure> {
-        let (run_id, argument) = (&self.run.run_id, self.client.gateway().as_argument());
-        if self.run.on_interrupt == OnInterrupt::Cancel && self.cancel == Cancel::No {
-            self.cancel = Cancel::Wanted;
-            self.out.notice(&format!("cancelling run {run_id}; press Ctrl-C again to leave at once"))?;
-            return Ok(false);
-        }
-        let goes_on = if self.cancel == Cancel::Asked { "was asked to stop" } else { "goes on" };
-        self.out.notice(&format!("left; the run {goes_on}; see: rungate watch {run_id}{argument}"))?;
-        Ok(true)
-    }
-
     /// The cause as the person should read it: a gateway that knew the run a moment ago and knows it no longer has
     /// forgotten it.
     fn final_cause(&self, cause: Failure) -> Failure {
-        let seen = !self.run.resume.cursor().is_empty();
         let forgotten = match cause.code() {
             Some(Code::NotFound) => cause.reason() == "RUN_NOT_FOUND",
-            Some(Code::OutOfRange) => seen && self.run.resume.moved(),
+            Some(Code::OutOfRange) => cause.reason() == "CURSOR_OUT_OF_RANGE" && self.run.resume.moved(),
             _ => false,
         };
         if !forgotten {
             return cause;
         }
         Failure::Forgotten {
-            gateway: self.client.gateway().clone(),
+            gateway: self.client.gateway().to_string(),
             run_id: self.run.run_id.clone(),
             cause: cause.to_string(),
         }
@@ -453,6 +314,10 @@ impl Following<'_> {
     }
 
     fn broken(&self, cause: &str) -> Failure {
-        Failure::Unreachable { gateway: self.client.gateway().clone(), cause: cause.to_owned(), before: true }
+        Failure::Unreachable {
+            gateway: self.client.gateway().to_string(),
+            cause: cause.to_owned(),
+            before: true,
+        }
     }
 }
