@@ -9,9 +9,13 @@ mod cli;
 mod clients;
 mod command;
 mod conformance;
+mod conversation;
+mod examples;
 mod hostile;
 mod http;
 mod lifecycle;
+mod mcp;
+mod repositories;
 mod support;
 
 use std::process::ExitCode;
@@ -31,9 +35,13 @@ fn main() -> ExitCode {
         clients::trials(),
         command::trials(),
         conformance::trials(),
+        conversation::trials(),
+        examples::trials(),
         hostile::trials(),
         http::trials(),
         lifecycle::trials(),
+        mcp::trials(),
+        repositories::trials(),
     ];
     let trials = trials.into_iter().flatten().collect();
     let conclusion = libtest_mimic::run(&arguments, trials);

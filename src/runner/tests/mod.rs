@@ -25,7 +25,7 @@ use crate::{
     model::{Event, EventKind, NodeState, Position, RunError, RunId, Session, SessionId, WorkerKey},
     run::{Runs, WriterHandle},
     runtime::{clock, shutdown::Shutdown},
-    session::Sessions,
+    session::{Claimed, IfBusy, Sessions},
     storage::{MemoryLimits, MemoryRunLog, MemorySessionStore},
 };
 
@@ -143,7 +143,8 @@ impl Bench {
     /// Starts a run as the gateway does.
     async fn start(&self, key: &str, params: &[(&str, &str)]) -> (RunId, WriterHandle) {
         let run_id = clock::new_run_id();
-        let session = self.sessions.claim(&self.session_id, run_id).await.unwrap();
+        let claimed = self.sessions.claim(&self.session_id, run_id, IfBusy::Reject).await.unwrap();
+        let Claimed::Held(session) = claimed else { panic!("the session is free") };
         let pipeline_id = WorkerKey::new(key);
         let created = self.runs.create(run_id, self.session_id.clone(), pipeline_id.clone());
         let writer = created.await.unwrap();

@@ -2,7 +2,11 @@
 
 pub(crate) mod client;
 pub(crate) mod gateway;
+#[allow(dead_code, reason = "each user takes what it needs")]
+#[path = "../../../src/runner/repo/git/testing.rs"]
+pub(crate) mod git;
 pub(crate) mod http;
+pub(crate) mod openai_server;
 pub(crate) mod proxy;
 pub(crate) mod story;
 pub(crate) mod tools;
@@ -15,6 +19,7 @@ use std::{
 
 use libtest_mimic::{Failed, Trial};
 use rustix::process::{Resource, getrlimit, setrlimit};
+use tools::Tool;
 
 /// A test that runs longer than this hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -64,6 +69,14 @@ pub(crate) fn report_panics_with_their_test() {
 /// The same trial, reported as ignored together with what is missing.
 pub(crate) fn skip(trial: Trial, missing: &str) -> Trial {
     trial.with_kind(format!("skipped: {missing}")).with_ignored_flag(true)
+}
+
+/// The trial, skipped where a tool is missing.
+pub(crate) fn needs(tools: &[Tool], trial: Trial) -> Trial {
+    match tools::missing(tools) {
+        None => trial,
+        Some(missing) => skip(trial, &missing),
+    }
 }
 
 /// Lets this process and the gateways that it starts open as many files as the system allows.

@@ -18,6 +18,8 @@ pub(crate) enum Tool {
     Program(&'static str),
     /// Chromium, under any of its names.
     Chromium,
+    /// The script of the public MCP server package `@modelcontextprotocol/server-everything`.
+    McpServer,
     /// The packages of `tests/clients/package.json`.
     NpmPackages,
     /// `grpcio` and `grpcio-tools`.
@@ -31,6 +33,11 @@ impl Tool {
         match self {
             Self::Program(name) => in_path(name),
             Self::Chromium => CHROMIUM.into_iter().find_map(in_path),
+            Self::McpServer => {
+                let package = "mcp/node_modules/@modelcontextprotocol/server-everything";
+                let script = repository().join("target/test-tools").join(package).join("dist/index.js");
+                script.is_file().then_some(script)
+            }
             Self::NpmPackages => {
                 folder(clients().join("node_modules/playwright-core")).map(|_| clients().join("node_modules"))
             }
@@ -53,6 +60,7 @@ pub(crate) fn missing(tools: &[Tool]) -> Option<String> {
     Some(match missing {
         Tool::Program(name) => format!("{name} is not installed"),
         Tool::Chromium => "chromium is not installed".to_owned(),
+        Tool::McpServer => "the npm package of the MCP server is not installed".to_owned(),
         Tool::NpmPackages => "the npm packages are not installed".to_owned(),
         Tool::PythonPackages => "the Python packages are not installed".to_owned(),
     })
