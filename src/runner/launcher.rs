@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use futures::{FutureExt as _, future::BoxFuture};
+use futures::future::BoxFuture;
 use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
 use serde::{Deserialize, Serialize};
 
@@ -77,10 +77,14 @@ impl Launcher {
 
     /// Executes a run whose log has begun and whose session it holds. Returns when it has begun, so that whoever learns of
     /// the run from now on and cancels it meets its workers, which end before the session is let go and the run is over.
-    pub async fn launch(&self, request: RunRequest, writer: WriterHandle) {
+    pub fn launch(&self, request: RunRequest, writer: WriterHandle) -> BoxFuture<'static, ()> {
         let launcher = self.clone();
-        let started = writer.apply(Command::Start).await.is_ok();
-        task::spawn(TaskKind::RunExecution, launcher.execute(request, writer, started));
+        // Boxed, because the end of a run launches the next one.
+        Box::pin(async move {
+            let started = writer.apply(Command::Start).await.is_ok();
+            let execution = async move { launcher.execute(request, writer, started).await };
+            task::spawn(TaskKind::RunExecution, execution);
+        })
     }
 
     /// Keeps a run whose log has begun until its session is passed on to it.
@@ -151,26 +155,22 @@ impl Launcher {
         }
     }
 
-    /// Boxed, because the end of one run may launch the next.
-    fn execute(self, request: RunRequest, writer: WriterHandle, started: bool) -> BoxFuture<'static, ()> {
-        async move {
-            let request = Arc::new(request);
-            let run_id = request.run_id;
-            let session_id = request.session.session_id.clone();
-            let context = self.contexts.of(&session_id);
-            let (outcome, learnt) = if started {
-                self.executor.execute(request, context, writer.clone()).await
-            } else {
-                // It has ended before, or its log is full.
-                (Outcome::Cancelled, None)
-            };
-            // The session is free before the terminal event is seen: who answers at once must not find it busy.
-            self.release(&session_id, run_id, learnt.as_ref()).await;
-            if let Err(error) = writer.apply(Command::Finish(outcome)).await {
-                tracing::debug!(%error, %run_id, "the run had ended");
-            }
+    async fn execute(self, request: RunRequest, writer: WriterHandle, started: bool) {
+        let request = Arc::new(request);
+        let run_id = request.run_id;
+        let session_id = request.session.session_id.clone();
+        let context = self.contexts.of(&session_id);
+        let (outcome, learnt) = if started {
+            self.executor.execute(request, context, writer.clone()).await
+        } else {
+            // It has ended before, or its log is full.
+            (Outcome::Cancelled, None)
+        };
+        // The session is free before the terminal event is seen: who answers at once must not find it busy.
+        self.release(&session_id, run_id, learnt.as_ref()).await;
+        if let Err(error) = writer.apply(Command::Finish(outcome)).await {
+            tracing::debug!(%error, %run_id, "the run had ended");
         }
-        .boxed()
     }
 }
 

@@ -10,11 +10,14 @@ mod clients;
 mod command;
 mod conformance;
 mod console;
+mod conversation;
+mod examples;
 mod hostile;
 mod http;
 mod killed;
 mod lifecycle;
 mod mcp;
+mod repositories;
 mod support;
 
 use std::process::ExitCode;
@@ -35,11 +38,14 @@ fn main() -> ExitCode {
         command::trials(),
         conformance::trials(),
         console::trials(),
+        conversation::trials(),
+        examples::trials(),
         hostile::trials(),
         http::trials(),
         killed::trials(),
         lifecycle::trials(),
         mcp::trials(),
+        repositories::trials(),
     ];
     let trials = trials.into_iter().flatten().collect();
     let conclusion = libtest_mimic::run(&arguments, trials);

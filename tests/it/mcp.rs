@@ -1,14 +1,17 @@
 //! The MCP registry against a server that others wrote: the public package `@modelcontextprotocol/server-everything`,
 //! over standard input and output and over streamable HTTP.
+//!
+//! `tests/setup` installs the package; without it the trials are reported as ignored.
 
 use std::{
     collections::BTreeMap,
-    path::{Path, PathBuf},
+    path::Path,
     process::Stdio,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use libtest_mimic::Trial;
+
 use rungate::runner::{
     llm::Secret,
     mcp::{McpError, McpOutput, McpRegistry, McpServerSettings, McpTool},
@@ -20,10 +23,33 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{needs, patient_trial, tools::Tool};
+use crate::support::{
+    client::{Client, Protocol},
+    gateway::{Gateway, Setup},
+    needs, patient_trial, story,
+    tools::Tool,
+    trial,
+};
 
 /// Starting Node on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Calls tools, one of which lasts; what is there first is answered first.
+const PROGRAM: &str = r#"
+[workers.caller]
+command = ["sh", "-c", '''
+read -r task
+call() { printf '{"type":"tool_call","tool_call_id":"%s","tool_name":"everything/%s","args":%s}\n' "$1" "$2" "$3"; }
+call slow trigger-long-running-operation '{"duration":600,"steps":1}'
+call echo echo '{"message":"grüß dich"}'
+read -r echoed
+call bad no-such-tool '{}'
+read -r refused
+printf '{"type":"tool_call","tool_call_id":"x","tool_name":"nobody/echo","args":{}}\n'
+read -r unknown
+printf '{"type":"result","output":[%s,%s,%s]}\n' "$echoed" "$refused" "$unknown"
+''']
+"#;
 
 /// Makes Node listen on a free port of the loopback, whatever the program asks for, and tell which. The package itself
 /// knows only fixed ports on all interfaces.
@@ -48,22 +74,29 @@ struct HttpServer {
 
 /// All tests of this module.
 pub(crate) fn trials() -> Vec<Trial> {
-    let tools = [Tool::Program("node"), Tool::NpmPackages];
-    let trials = [
-        patient_trial("mcp::public_server_as_a_program", 2 * PATIENCE, check_stdio),
-        patient_trial("mcp::public_server_over_streamable_http", 2 * PATIENCE, check_streamable_http),
-    ];
-    trials.into_iter().map(|it| needs(&tools, it)).collect()
-}
-
-/// The server's script.
-fn script() -> PathBuf {
-    Tool::NpmPackages.path().join("@modelcontextprotocol/server-everything/dist/index.js")
+    let tools = [Tool::Program("node"), Tool::McpServer];
+    let script = || Tool::McpServer.path();
+    vec![
+        needs(
+            &tools,
+            patient_trial("mcp::tools_over_standard_input", PATIENCE, move || async move {
+                Box::pin(check_stdio(&script())).await;
+            }),
+        ),
+        needs(
+            &tools,
+            patient_trial("mcp::tools_over_streamable_http", PATIENCE, move || async move {
+                Box::pin(check_streamable_http(&script())).await;
+            }),
+        ),
+        needs(&tools, patient_trial("mcp::workers_list_and_call_tools", PATIENCE, workers)),
+        needs(&tools, patient_trial("mcp::a_program_calls_tools", PATIENCE, program_calls)),
+        trial("mcp::without_servers_there_is_nothing_to_list_or_to_call", no_servers),
+    ]
 }
 
 /// The server as a program: tools are listed and called, a broken neighbour does not matter, close leaves nothing.
-async fn check_stdio() {
-    let server = script();
+async fn check_stdio(server: &Path) {
     let everything = program(&["node", server.to_str().expect("a plain path"), "stdio"]);
     let servers = [("everything", everything), ("broken", program(&["/no/such/program"]))];
     let registry = McpRegistry::new(servers.map(|(name, settings)| (name.to_owned(), settings)).into())
@@ -77,8 +110,8 @@ async fn check_stdio() {
 }
 
 /// The same server over streamable HTTP; it is gone in the end, and that is told.
-async fn check_streamable_http() {
-    let mut server = HttpServer::start(&script()).await;
+async fn check_streamable_http(server: &Path) {
+    let mut server = HttpServer::start(server).await;
     let settings = McpServerSettings::Http {
         url: server.url.clone(),
         bearer: Secret::new("a token that this server does not ask for"),
@@ -160,4 +193,87 @@ async fn check_calls(registry: &McpRegistry) {
 
 async fn call(registry: &McpRegistry, tool: &str, arguments: Value) -> Result<McpOutput, McpError> {
     registry.call("everything", tool, arguments, &CancellationToken::new()).await
+}
+
+/// A gateway with the server, and another that does not start.
+async fn gateway() -> (Gateway, Client) {
+    let script = Tool::McpServer.path();
+    let servers = format!(
+        "[mcp.servers.everything]\ncommand = [\"node\", \"{}\", \"stdio\"]\n\
+         [mcp.servers.broken]\ncommand = [\"/no/such/program\"]\n",
+        script.display()
+    );
+    let gateway = Setup::default().config(&servers).config(PROGRAM).start().await;
+    let client = Client::new(Protocol::Grpc, gateway.address());
+    (gateway, client)
+}
+
+async fn start(client: Client, worker: &str, params: Value) -> String {
+    let session = story::session(client).await;
+    let request = json!({"sessionId": session, "pipelineId": worker, "params": params});
+    let started = client.call("StartRun", request).await.unwrap();
+    story::text(&started["runId"]).to_owned()
+}
+
+/// The terminal event of a run.
+async fn end(client: Client, worker: &str, params: Value) -> Value {
+    let run = start(client, worker, params).await;
+    story::log_of(client, &run).await.pop().unwrap()
+}
+
+async fn workers() {
+    let (_gateway, client) = gateway().await;
+    let listed = end(client, "mcp_tools", json!({})).await;
+    let servers = &listed["result"]["output"]["servers"];
+    assert_eq!(servers[0]["error"], "the MCP server `broken` is unavailable", "{listed:#}");
+    let tools = servers[1]["tools"].as_array().unwrap();
+    let echo = tools.iter().find(|it| it["name"] == "echo").expect("the server has it");
+    assert_eq!(echo["input_schema"]["properties"]["message"]["type"], "string");
+    let graph = &listed["clientView"]["graph"];
+    assert_eq!(graph["edges"].as_array().unwrap().len(), tools.len());
+    assert_eq!(graph["nodes"].as_array().unwrap().len(), tools.len() + 2);
+
+    let params = json!({"server": "everything", "tool": "get-sum", "arguments": "{\"a\":2,\"b\":3}"});
+    let called = end(client, "mcp_call", params).await;
+    assert_eq!(called["result"]["output"]["text"], "The sum of 2 and 3 is 5.", "{called:#}");
+    for (params, code) in [
+        (json!({"server": "broken", "tool": "x"}), "mcp_unavailable"),
+        (json!({"server": "nobody", "tool": "x"}), "mcp_unknown_server"),
+        (json!({"server": "everything"}), "bad_params"),
+        (json!({"server": "everything", "tool": "echo", "arguments": "no JSON"}), "bad_params"),
+        (json!({"server": "everything", "tool": "echo", "arguments": "[]"}), "mcp_bad_arguments"),
+    ] {
+        assert_eq!(end(client, "mcp_call", params).await["error"]["code"], code);
+    }
+
+    let arguments = "{\"duration\":600,\"steps\":1}";
+    let tool = "trigger-long-running-operation";
+    let long =
+        start(client, "mcp_call", json!({"server": "everything", "tool": tool, "arguments": arguments}));
+    let long = long.await;
+    let begun = Instant::now();
+    client.call("CancelRun", json!({"runId": long})).await.unwrap();
+    let log = story::log_of(client, &long).await;
+    assert_eq!(log.last().unwrap()["eventType"], "EVENT_TYPE_CANCELLED");
+    assert!(begun.elapsed() < Duration::from_secs(4), "without force: {:?}", begun.elapsed());
+}
+
+async fn program_calls() {
+    let (_gateway, client) = gateway().await;
+    let ended = end(client, "caller", json!({})).await;
+    let [echoed, refused, unknown] = [0, 1, 2].map(|place| &ended["result"]["output"][place]);
+    assert_eq!((&echoed["tool_call_id"], &echoed["ok"]), (&json!("echo"), &json!(true)), "{ended:#}");
+    assert_eq!(echoed["result"]["text"], "Echo: grüß dich");
+    assert_eq!((&refused["tool_call_id"], &refused["ok"]), (&json!("bad"), &json!(false)), "{ended:#}");
+    assert!(!story::text(&refused["error"]).is_empty());
+    assert_eq!(unknown["error"], "there is no tool `nobody/echo`");
+}
+
+async fn no_servers() {
+    let gateway = Setup::default().start().await;
+    let client = Client::new(Protocol::Grpc, gateway.address());
+    let listed = end(client, "mcp_tools", json!({})).await;
+    assert_eq!(listed["result"]["output"], json!({"servers": []}));
+    let called = end(client, "mcp_call", json!({"server": "a", "tool": "b"})).await;
+    assert_eq!(called["error"]["message"], "no MCP server is named `a`");
 }

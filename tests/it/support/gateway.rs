@@ -33,8 +33,8 @@ pub(crate) struct Setup {
     config: String,
     environment: Vec<(&'static str, String)>,
     data: Option<PathBuf>,
-    files: Vec<(String, String)>,
     listen: Option<String>,
+    config_file: Option<PathBuf>,
 }
 
 /// A gateway that runs. It ends with this value.
@@ -95,9 +95,9 @@ impl Setup {
         self
     }
 
-    /// A file beside `rungate.toml`.
-    pub(crate) fn file(mut self, name: &str, text: &str) -> Self {
-        self.files.push((name.to_owned(), text.to_owned()));
+    /// This file instead of a `rungate.toml` of its own.
+    pub(crate) fn config_file(mut self, file: &Path) -> Self {
+        self.config_file = Some(file.to_owned());
         self
     }
 
@@ -112,9 +112,7 @@ impl Setup {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("rungate.toml");
         std::fs::write(&config, self.config).unwrap();
-        for (name, text) in self.files {
-            std::fs::write(folder.path().join(name), text).unwrap();
-        }
+        let config = self.config_file.unwrap_or(config);
         let data = self.data.unwrap_or_else(|| folder.path().join("data"));
         let listen = self.listen.unwrap_or_else(|| "127.0.0.1:0".to_owned());
         let mut command = Command::new(BINARY);

@@ -2,7 +2,11 @@
 
 pub(crate) mod client;
 pub(crate) mod gateway;
+#[allow(dead_code, reason = "each user takes what it needs")]
+#[path = "../../../src/runner/repo/git/testing.rs"]
+pub(crate) mod git;
 pub(crate) mod http;
+pub(crate) mod openai_server;
 pub(crate) mod proxy;
 pub(crate) mod story;
 pub(crate) mod tools;

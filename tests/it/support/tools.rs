@@ -21,6 +21,8 @@ pub(crate) enum Tool {
     Program(&'static str),
     /// Chromium, under any of its names.
     Chromium,
+    /// The script of the public MCP server package `@modelcontextprotocol/server-everything`.
+    McpServer,
     /// The packages of `tests/clients/package.json`.
     NpmPackages,
     /// `grpcio` and `grpcio-tools`.
@@ -34,6 +36,11 @@ impl Tool {
         match self {
             Self::Program(name) => in_path(name),
             Self::Chromium => CHROMIUM.into_iter().find_map(in_path),
+            Self::McpServer => {
+                let package = "mcp/node_modules/@modelcontextprotocol/server-everything";
+                let script = repository().join("target/test-tools").join(package).join("dist/index.js");
+                script.is_file().then_some(script)
+            }
             Self::NpmPackages => {
                 let modules = clients().join("node_modules");
                 npm_packages().iter().all(|it| modules.join(it).is_dir()).then_some(modules)
@@ -57,6 +64,7 @@ pub(crate) fn missing(tools: &[Tool]) -> Option<String> {
     Some(match missing {
         Tool::Program(name) => format!("{name} is not installed"),
         Tool::Chromium => "chromium is not installed".to_owned(),
+        Tool::McpServer => "the npm package of the MCP server is not installed".to_owned(),
         Tool::NpmPackages => "the npm packages are not installed".to_owned(),
         Tool::PythonPackages => "the Python packages are not installed".to_owned(),
     })
