@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Who says so: the `domain` of every `google.rpc.ErrorInfo`.
-const DOMAIN: &str = "rungate";
+pub(super) const DOMAIN: &str = "rungate";
 
 /// A code on gRPC, its name on Connect and in JSON, its HTTP status. The statuses are those of the Connect protocol.
 fn statuses(code: Code) -> (tonic::Code, &'static str, StatusCode) {

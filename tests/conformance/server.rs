@@ -47,7 +47,7 @@ fn stack(limits: RpcLimits) -> RpcStack {
     let compiled = protox::compile(files, [protos]).expect("the suite's protos compile");
     let descriptors = DescriptorPool::from_file_descriptor_set(compiled).expect("compiled protos are valid");
     let routes = Routes::new(ConformanceService { message_bytes: limits.message_bytes });
-    rpc_stack(routes.into_axum_router(), descriptors, limits)
+    rpc_stack(routes.into_axum_router(), descriptors, limits, None)
 }
 
 /// Messages are preceded by their length in four bytes, big-endian.

@@ -34,8 +34,7 @@ async fn sessions_survive() {
     for round in 0..ROUNDS {
         let client = Client::new(Protocol::ConnectJson, gateway.address());
         let before = safe;
-        let acknowledged = change_until_killed(client, &gateway, &session, number, round).await;
-        let killed = Instant::now();
+        let (acknowledged, killed) = change_until_killed(client, &gateway, &session, number, round).await;
         number = acknowledged.last().map_or(number, |it| it.0) + 1;
         let old_enough = acknowledged.iter().rev().find(|it| killed - it.1 > SAFE_AFTER + SLACK);
         safe = old_enough.map(|it| it.0).or(before);
@@ -53,14 +52,15 @@ async fn sessions_survive() {
     }
 }
 
-/// Changes the session's user again and again; kills the gateway meanwhile. Gives what was acknowledged, and when.
+/// Changes the session's user again and again; kills the gateway meanwhile. Gives what was acknowledged, and
+/// when, and the moment before the kill.
 async fn change_until_killed(
     client: Client,
     gateway: &Gateway,
     session: &str,
     from: u64,
     round: u64,
-) -> Vec<(u64, Instant)> {
+) -> (Vec<(u64, Instant)>, Instant) {
     let cookie = format!("rungate_session_id={session}");
     let headers = || HeaderMap::from_iter([(COOKIE, HeaderValue::from_str(&cookie).unwrap())]);
     let mut acknowledged = Vec::new();
@@ -76,6 +76,7 @@ async fn change_until_killed(
     };
     let after = Duration::from_millis(170 + round * 37 % 150);
     drop(timeout(after, changes).await);
+    let killed = Instant::now();
     gateway.kill();
-    acknowledged
+    (acknowledged, killed)
 }

@@ -17,11 +17,12 @@ use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
 use tower::{Service, ServiceExt};
 
-/// How much of an unwanted request is read. More means a client that must live with a broken connection.
-const DRAIN_BYTES: usize = 1024 * 1024;
+/// How much of an unwanted request is read, and dropped at once: a message somewhat beyond the bound, also in base64. More
+/// means a client that must live with a broken connection.
+const DRAIN_BYTES: usize = 16 * 1024 * 1024;
 
 /// How long an unwanted request is waited for. Longer means the same.
-const DRAIN_TIME: Duration = Duration::from_secs(1);
+const DRAIN_TIME: Duration = Duration::from_secs(2);
 
 /// A request body that returns to its owner when whoever reads it loses interest.
 struct LentBody {

@@ -39,6 +39,7 @@ use self::connect::TonicBridge;
 use self::mend::MendedTonic;
 use self::methods::Methods;
 use self::protocol::Protocol;
+use self::told::Teller;
 pub use self::trailers::Trailers;
 
 /// Largest request message a gateway takes unless told otherwise: 4 MiB, as everywhere in the gRPC world.
@@ -74,9 +75,17 @@ pub struct RpcStack {
 /// which methods take exactly one request message. Paths without a method in it are answered by tonic.
 ///
 /// A handler finds the [`Trailers`] of its call in the extensions of its request.
-pub fn rpc_stack(grpc: axum::Router, descriptors: DescriptorPool, limits: RpcLimits) -> RpcStack {
+///
+/// `error_domain` is the domain of the `google.rpc.ErrorInfo` that errors of the stack itself carry; without one they carry
+/// none.
+pub fn rpc_stack(
+    grpc: axum::Router,
+    descriptors: DescriptorPool,
+    limits: RpcLimits,
+    error_domain: Option<&'static str>,
+) -> RpcStack {
     let methods = Methods::of(&descriptors);
-    let mended = MendedTonic::new(grpc, methods.clone(), limits.message_bytes);
+    let mended = MendedTonic::new(grpc, methods.clone(), limits.message_bytes, Teller(error_domain));
     RpcStack {
         grpc: mended.clone(),
         grpc_web: GrpcWebLayer::new().layer(mended.clone()),

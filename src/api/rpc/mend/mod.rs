@@ -18,11 +18,12 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::{Request, Response};
 use tokio::time::Instant;
-use tonic::Status;
+use tonic::Code;
 use tower::Service;
 
 use self::request::CheckedRequest;
 use super::methods::Methods;
+use super::told::Teller;
 use super::trailers::Trailers;
 
 /// The mended tonic router.
@@ -31,11 +32,12 @@ pub(super) struct MendedTonic {
     tonic: axum::Router,
     methods: Methods,
     message_bytes: usize,
+    teller: Teller,
 }
 
 impl MendedTonic {
-    pub(super) fn new(tonic: axum::Router, methods: Methods, message_bytes: usize) -> Self {
-        Self { tonic, methods, message_bytes }
+    pub(super) fn new(tonic: axum::Router, methods: Methods, message_bytes: usize, teller: Teller) -> Self {
+        Self { tonic, methods, message_bytes, teller }
     }
 }
 
@@ -56,12 +58,16 @@ where
         let deadline = match timeout::grpc_timeout(request.headers()) {
             // A deadline further away than the clock can count is none.
             Ok(timeout) => timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
-            Err(malformed) => return futures::future::ok(Status::from(malformed).into_http()).boxed(),
+            Err(malformed) => {
+                let status =
+                    self.teller.status(Code::InvalidArgument, "TIMEOUT_MALFORMED", malformed.to_string());
+                return futures::future::ok(status.into_http()).boxed();
+            }
         };
         let one_message = self.methods.get(request.uri().path()).is_some_and(|method| !method.client_streams);
-        let message_bytes = self.message_bytes;
-        let mut request =
-            request.map(|body| Body::new(CheckedRequest::new(Body::new(body), message_bytes, one_message)));
+        let (message_bytes, teller) = (self.message_bytes, self.teller);
+        let mut request = request
+            .map(|body| Body::new(CheckedRequest::new(Body::new(body), message_bytes, one_message, teller)));
         let trailers = request.extensions_mut().get_or_insert_default::<Trailers>().clone();
         let answer = self.tonic.call(request);
         let mended = async move {
@@ -69,10 +75,10 @@ where
                 None => answer.await,
                 Some(at) => match tokio::time::timeout_at(at, answer).await {
                     Ok(answer) => answer,
-                    Err(_) => Ok(timeout::expired().into_http()),
+                    Err(_) => Ok(teller.expired().into_http()),
                 },
             };
-            answer.map(|answer| response::mended(answer, trailers, deadline))
+            answer.map(|answer| response::mended(answer, trailers, deadline, teller))
         };
         mended.boxed()
     }

@@ -12,7 +12,7 @@ use http_body::{Frame, SizeHint};
 use tonic::{Code, Status};
 use tower_http::timeout::TimeoutError;
 
-use crate::api::rpc::told::told;
+use crate::api::rpc::told::Teller;
 
 /// A gRPC message is preceded by a flag and its length in four bytes, big-endian.
 const PREFIX_BYTES: usize = 5;
@@ -22,6 +22,7 @@ pub(super) struct CheckedRequest {
     /// None once the request has ended or failed.
     body: Option<Body>,
     messages: Messages,
+    teller: Teller,
 }
 
 /// Counts the messages of a body without holding on to them.
@@ -53,13 +54,13 @@ enum Violation {
 impl CheckedRequest {
     /// `message_bytes` bounds each message as it is on the wire; `one_message` says that the method takes
     /// exactly one.
-    pub(super) fn new(body: Body, message_bytes: usize, one_message: bool) -> Self {
-        Self { body: Some(body), messages: Messages::new(message_bytes, one_message) }
+    pub(super) fn new(body: Body, message_bytes: usize, one_message: bool, teller: Teller) -> Self {
+        Self { body: Some(body), messages: Messages::new(message_bytes, one_message), teller }
     }
 
     fn fail(&mut self, violation: Violation) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         self.body = None;
-        Poll::Ready(Some(Err(axum::Error::new(Status::from(violation)))))
+        Poll::Ready(Some(Err(axum::Error::new(violation.status(self.teller)))))
     }
 }
 
@@ -162,17 +163,14 @@ fn is_timeout(error: &axum::Error) -> bool {
     std::iter::successors(Some(first), |it| it.source()).any(|it| it.is::<TimeoutError>())
 }
 
-impl From<Violation> for Status {
-    fn from(violation: Violation) -> Self {
-        match violation {
-            Violation::TooLarge { .. } => {
-                told(Code::ResourceExhausted, "MESSAGE_TOO_LARGE", violation.to_string())
-            }
-            Violation::Silent => told(Code::DeadlineExceeded, "REQUEST_SILENT", violation.to_string()),
-            Violation::Missing | Violation::Several => {
-                told(Code::Unimplemented, "REQUEST_CARDINALITY", violation.to_string())
-            }
-        }
+impl Violation {
+    fn status(&self, teller: Teller) -> Status {
+        let (code, reason) = match self {
+            Self::TooLarge { .. } => (Code::ResourceExhausted, "MESSAGE_TOO_LARGE"),
+            Self::Silent => (Code::DeadlineExceeded, "REQUEST_SILENT"),
+            Self::Missing | Self::Several => (Code::Unimplemented, "REQUEST_CARDINALITY"),
+        };
+        teller.status(code, reason, self.to_string())
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::time::{Instant, Sleep};
 use tonic::Status;
 
 use super::super::trailers::Trailers;
-use super::timeout;
+use crate::api::rpc::told::Teller;
 
 /// A response body that ends with the trailers of its call, at its deadline at the latest.
 struct EndedBody {
@@ -21,6 +21,7 @@ struct EndedBody {
     body: Option<Body>,
     trailers: Trailers,
     deadline: Option<Pin<Box<Sleep>>>,
+    teller: Teller,
 }
 
 /// Mends what tonic answered to a call.
@@ -28,13 +29,17 @@ pub(super) fn mended(
     answer: Response<Body>,
     trailers: Trailers,
     deadline: Option<Instant>,
+    teller: Teller,
 ) -> Response<Body> {
     let (mut head, body) = answer.into_parts();
     // axum counts the bytes of an empty body, which gRPC has no use for.
     head.headers.remove(CONTENT_LENGTH);
     if !head.headers.contains_key(Status::GRPC_STATUS) {
         let deadline = deadline.map(|at| Box::pin(tokio::time::sleep_until(at)));
-        return Response::from_parts(head, Body::new(EndedBody { body: Some(body), trailers, deadline }));
+        return Response::from_parts(
+            head,
+            Body::new(EndedBody { body: Some(body), trailers, deadline, teller }),
+        );
     }
     if trailers.is_empty() {
         return Response::from_parts(head, body);
@@ -67,7 +72,7 @@ impl http_body::Body for EndedBody {
         {
             this.body = None;
             let mut end = HeaderMap::new();
-            timeout::expired().add_header(&mut end).map_err(axum::Error::new)?;
+            this.teller.expired().add_header(&mut end).map_err(axum::Error::new)?;
             return Poll::Ready(Some(Ok(Frame::trailers(end))));
         }
         match ready!(Pin::new(body).poll_frame(cx)) {

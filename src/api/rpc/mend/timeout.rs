@@ -3,9 +3,6 @@
 use std::time::Duration;
 
 use http::HeaderMap;
-use tonic::{Code, Status};
-
-use crate::api::rpc::told::told;
 
 /// A `grpc-timeout` header has at most this many digits.
 const MAX_DIGITS: usize = 8;
@@ -15,20 +12,9 @@ const MAX_DIGITS: usize = 8;
 #[error("grpc-timeout must be 1 to 8 digits and a unit of H, M, S, m, u or n")]
 pub(super) struct MalformedTimeout;
 
-impl From<MalformedTimeout> for Status {
-    fn from(malformed: MalformedTimeout) -> Self {
-        told(Code::InvalidArgument, "TIMEOUT_MALFORMED", malformed.to_string())
-    }
-}
-
 /// How long the client is willing to wait, counted from now.
 pub(super) fn grpc_timeout(headers: &HeaderMap) -> Result<Option<Duration>, MalformedTimeout> {
     headers.get("grpc-timeout").map(|value| parse(value.as_bytes()).ok_or(MalformedTimeout)).transpose()
-}
-
-/// The status of a call whose time has run out.
-pub(super) fn expired() -> Status {
-    told(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", "the deadline of the call has passed")
 }
 
 fn parse(value: &[u8]) -> Option<Duration> {

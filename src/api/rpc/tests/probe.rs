@@ -51,7 +51,7 @@ impl Gateway {
         let health = HealthServer::from_arc(probe).max_decoding_message_size(MESSAGE_BYTES);
         let descriptors = DescriptorPool::decode(FILE_DESCRIPTOR_SET).unwrap();
         let limits = RpcLimits { message_bytes: MESSAGE_BYTES };
-        let stack = rpc_stack(Routes::new(health).into_axum_router(), descriptors, limits);
+        let stack = rpc_stack(Routes::new(health).into_axum_router(), descriptors, limits, Some("probe"));
         let app = axum::Router::new().fallback_service(stack).layer(from_fn(
             async |mut request: HttpRequest, next: Next| {
                 request.extensions_mut().insert(Seen("by the layer in front"));
