@@ -7,7 +7,7 @@ use tonic_health::ServingStatus;
 
 use crate::{
     api::{self, ApiSettings, ListenSettings, Listener},
-    config::{Config, SessionStoreKind},
+    config::{Config, INTERNAL_LISTEN, SessionStoreKind},
     gateway::Gateway,
     model::WorkerKey,
     run::{Runs, sweep_ended},
@@ -96,6 +96,7 @@ pub async fn serve(config: Config) -> Result<Ended, StartError> {
     let connections = bounded_connections(config.connections.clone(), files);
     let listener = Listener::bind(config.listen).await;
     let listener = listener.map_err(|source| StartError::Listen { address: config.listen, source })?;
+    let internal = bind_internal(config.internal_listen).await?;
 
     // From the inside out: what is stored, what runs, what serves.
     let shutdown = Shutdown::default();
@@ -128,9 +129,14 @@ pub async fn serve(config: Config) -> Result<Ended, StartError> {
     let gateway = Gateway::new(sessions.clone(), runs.clone(), launcher, shutdown.clone());
     let body_timeout = config.connections.body_timeout;
     let api_settings = ApiSettings { cors: config.cors.clone(), body_timeout };
+    let internal_router = api::internal_router(gateway.clone());
     let (router, health) = api::router(gateway, &api_settings).await;
     tell_start(&config, listener.address());
     announce(listener.address());
+    let internal = internal.map(|internal| {
+        let served = api::serve(internal, internal_router, connections.clone(), shutdown.clone());
+        task::spawn(TaskKind::Listener, served)
+    });
     let served = task::spawn(TaskKind::Listener, api::serve(listener, router, connections, shutdown.clone()));
 
     let ended = tokio::select! {
@@ -145,6 +151,9 @@ pub async fn serve(config: Config) -> Result<Ended, StartError> {
     shutdown.draining.cancel();
     // Then the connections: requests under way get their answers.
     drop(served.await);
+    if let Some(internal) = internal {
+        drop(internal.await);
+    }
     // Then the runs: their workers are told, and end.
     runs.cancel_all("the gateway is ending", config.runner.cancel_grace).await;
     tools.close().await;
@@ -155,6 +164,18 @@ pub async fn serve(config: Config) -> Result<Ended, StartError> {
     }
     tracing::info!("ended");
     Ok(ended)
+}
+
+/// The listener of operators. A second gateway on a machine, that was not told where to listen, does without.
+async fn bind_internal(address: SocketAddr) -> Result<Option<Listener>, StartError> {
+    match Listener::bind(address).await {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && address == INTERNAL_LISTEN => {
+            tracing::info!(%address, "another gateway listens for operators here; this one does without");
+            Ok(None)
+        }
+        Err(source) => Err(StartError::Listen { address, source }),
+    }
 }
 
 /// Leaves files for everything that is no connection.

@@ -39,6 +39,9 @@ struct ServeArgs {
     /// Where clients connect; port 0 takes a free one.
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Option<SocketAddr>,
+    /// Where orchestrators and operators connect.
+    #[arg(long, value_name = "ADDR:PORT")]
+    internal_listen: Option<SocketAddr>,
     /// Where run-time state is kept.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -105,6 +108,7 @@ fn fail(code: u8, error: &dyn std::error::Error) -> ExitCode {
 impl ServeArgs {
     fn sources(&self) -> Sources {
         let listen = self.listen.map(|it| ("listen", Value::String(it.to_string())));
+        let internal = self.internal_listen.map(|it| ("internal_listen", Value::String(it.to_string())));
         let data = self.data.as_ref().map(|it| ("data", Value::String(it.display().to_string())));
         Sources {
             file: self.config.clone(),
@@ -113,7 +117,7 @@ impl ServeArgs {
                 // Names the gateway for the commands that talk to one; it is no setting of this one.
                 .filter(|(key, _)| key != cli::GATEWAY_VARIABLE)
                 .collect(),
-            flags: listen.into_iter().chain(data).collect(),
+            flags: listen.into_iter().chain(internal).chain(data).collect(),
         }
     }
 }

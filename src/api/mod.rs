@@ -13,5 +13,5 @@ mod serve;
 mod sse;
 
 pub use cors::CorsSettings;
-pub use router::{ApiSettings, router};
+pub use router::{ApiSettings, internal_router, router};
 pub use serve::{ListenSettings, Listener, serve};

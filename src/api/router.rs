@@ -71,6 +71,14 @@ pub async fn router(gateway: Gateway, settings: &ApiSettings) -> (Router, Health
     (router, reporter)
 }
 
+/// Everything on the internal port.
+pub fn internal_router(gateway: Gateway) -> Router {
+    Router::new()
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .with_state(gateway)
+}
+
 /// The descriptors of our own service and of the standard ones, so that all are served over Connect and JSON too.
 fn all_descriptors() -> DescriptorPool {
     let mut pool = wire::descriptor_pool().clone();

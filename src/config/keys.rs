@@ -18,6 +18,11 @@ const fn key(name: &'static str, unit: &'static str, text: &'static str) -> Key 
 /// All keys, in the order of the documentation.
 pub const KEYS: &[Key] = &[
     key("listen", "address:port", "Where clients connect; port 0 takes a free one"),
+    key(
+        "internal_listen",
+        "address:port",
+        "Where operators connect (`/healthz`, `/readyz`); the default does without when the port is taken",
+    ),
     key("data", "folder", "Where run-time state is kept"),
     key(
         "log.filter",

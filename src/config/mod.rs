@@ -5,7 +5,12 @@ mod documentation;
 mod keys;
 mod load;
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
 use serde::{Deserialize, Serialize};
@@ -23,12 +28,17 @@ use crate::{
 pub use keys::{KEYS, Key};
 pub use load::{ConfigError, Sources, load};
 
+/// Where operators connect when nothing else is said. A second gateway on the machine does without.
+pub const INTERNAL_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8091);
+
 /// Everything that can be configured. `docs/configuration.md` lists every key.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Where clients connect.
     pub listen: SocketAddr,
+    /// Where orchestrators and operators connect; never the public port.
+    pub internal_listen: SocketAddr,
     /// Where run-time state is kept.
     pub data: PathBuf,
     /// What is logged, and how.
@@ -121,6 +131,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            internal_listen: INTERNAL_LISTEN,
             data: PathBuf::from("tmp"),
             log: LogSettings::default(),
             connections: ListenSettings::default(),
