@@ -158,5 +158,10 @@ pub const KEYS: &[Key] = &[
         "`file` or `memory`",
         "Whether sessions outlive the process: `init_sessions.json` in the data folder, or memory",
     ),
+    key(
+        "session.most",
+        "number",
+        "Sessions that are kept at a time; one more is refused until others are forgotten",
+    ),
     key("session.retention", "duration", "Sessions that nobody has used for so long are forgotten"),
 ];

@@ -112,6 +112,8 @@ pub struct McpSettings {
 pub struct SessionSettings {
     /// Whether sessions outlive the process.
     pub store: SessionStoreKind,
+    /// Sessions that are kept at a time. One more is refused until others are forgotten.
+    pub most: usize,
     /// Sessions that nobody has used for so long are forgotten.
     #[serde(with = "duration")]
     pub retention: Duration,
@@ -163,7 +165,11 @@ impl Default for RepoSettings {
 
 impl Default for SessionSettings {
     fn default() -> Self {
-        Self { store: SessionStoreKind::File, retention: Duration::from_secs(30 * 24 * 3600) }
+        Self {
+            store: SessionStoreKind::File,
+            most: 1_000_000,
+            retention: Duration::from_secs(30 * 24 * 3600),
+        }
     }
 }
 

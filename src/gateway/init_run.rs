@@ -8,7 +8,7 @@ use super::{
 use crate::{
     model::{RunId, limits},
     run::LogFull,
-    session::SessionBusy,
+    session::{CreateSessionError, SessionBusy, TooManySessions},
 };
 
 /// What the client says.
@@ -35,6 +35,7 @@ operation_error! {
         MalformedField(MalformedField),
         Draining(Draining),
         LogFull(LogFull),
+        TooManySessions(TooManySessions),
         Inner(Inner),
     }
 }
@@ -53,7 +54,7 @@ impl Gateway {
             };
             let session = match known {
                 Some(session) => gateway.rename(session, &user_id, &repo_url).await?,
-                None => gateway.sessions.create(&user_id, &repo_url).await.map_err(Inner::from)?,
+                None => gateway.sessions.create(&user_id, &repo_url).await?,
             };
             let bootstrap_run_id = gateway.bootstrap(&session).await?;
             Ok(Initialized { session, bootstrap_run_id })
@@ -104,6 +105,15 @@ fn short(field: &'static str, text: &str) -> Result<String, MalformedField> {
         return Err(MalformedField { field, problem: "has control characters in it".to_owned() });
     }
     Ok(text.to_owned())
+}
+
+impl From<CreateSessionError> for InitRunError {
+    fn from(error: CreateSessionError) -> Self {
+        match error {
+            CreateSessionError::TooMany(cause) => cause.into(),
+            CreateSessionError::Store(error) => Inner::from(error).into(),
+        }
+    }
 }
 
 impl From<BeginRunError> for InitRunError {

@@ -14,6 +14,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Sessions {
     store: Arc<dyn SessionStore>,
+    most: usize,
 }
 
 /// No session has this id.
@@ -40,6 +41,22 @@ pub struct SessionBusy {
 pub struct SessionQueueFull {
     /// The session.
     pub session_id: SessionId,
+}
+
+/// As many sessions are kept as may.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the gateway keeps as many sessions as it may")]
+pub struct TooManySessions;
+
+/// Why no session was made.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateSessionError {
+    /// There are too many.
+    #[error(transparent)]
+    TooMany(#[from] TooManySessions),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// What a claim does when another run holds the session.
@@ -94,9 +111,9 @@ pub enum ClaimError {
 }
 
 impl Sessions {
-    /// Sessions kept in `store`.
-    pub fn new(store: Arc<dyn SessionStore>) -> Self {
-        Self { store }
+    /// Sessions kept in `store`, at most so many.
+    pub fn new(store: Arc<dyn SessionStore>, most: usize) -> Self {
+        Self { store, most }
     }
 
     /// The session as stored.
@@ -110,14 +127,17 @@ impl Sessions {
     }
 
     /// Makes a session with a fresh id; an empty `user_id` becomes the default user.
-    pub async fn create(&self, user_id: &str, repo_url: &str) -> Result<Arc<Session>, StoreError> {
+    pub async fn create(&self, user_id: &str, repo_url: &str) -> Result<Arc<Session>, CreateSessionError> {
+        if self.store.count().await? >= self.most {
+            return Err(TooManySessions.into());
+        }
         loop {
             let mut session = Session::new(clock::new_session_id(), user_id, clock::now());
             session.set_repo(repo_url);
             match self.store.put(session.clone(), 0).await {
                 Ok(_) => return Ok(Arc::new(session)),
                 Err(PutError::Conflict { .. }) => {}
-                Err(PutError::Store(error)) => return Err(error),
+                Err(PutError::Store(error)) => return Err(error.into()),
             }
         }
     }
@@ -262,6 +282,20 @@ impl Cause for SessionBusy {
     fn metadata(&self) -> Vec<(&'static str, String)> {
         let session_id = ("session_id", self.session_id.to_string());
         vec![session_id, ("active_run_id", self.active_run_id.to_string())]
+    }
+}
+
+impl Cause for TooManySessions {
+    fn code(&self) -> Code {
+        Code::ResourceExhausted
+    }
+
+    fn reason(&self) -> &'static str {
+        "TOO_MANY_SESSIONS"
+    }
+
+    fn retry_delay(&self) -> Option<Duration> {
+        Some(Duration::from_secs(60))
     }
 }
 

@@ -25,6 +25,7 @@ use crate::support::{
 /// All tests of this module.
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
+        trial("lifecycle::one_session_too_many_is_told", one_session_too_many),
         trial("lifecycle::port_0_takes_a_free_one_and_says_which", announces),
         trial("lifecycle::a_taken_port_is_told", taken_port),
         trial("lifecycle::signals_end_it_well", signals),
@@ -247,4 +248,12 @@ async fn wrong_usage() {
         assert_eq!(output.status.code(), Some(0), "{flag}");
         assert!(!output.stdout.is_empty());
     }
+}
+
+async fn one_session_too_many() {
+    let gateway = Setup::default().environment("RUNGATE_SESSION_MOST", "1").start().await;
+    let client = Client::new(Protocol::ConnectJson, gateway.address());
+    client.call("InitRun", json!({})).await.unwrap();
+    let refused = client.call("InitRun", json!({})).await.unwrap_err();
+    assert_eq!((refused.code.as_str(), refused.reason.as_str()), ("resource_exhausted", "TOO_MANY_SESSIONS"));
 }

@@ -127,7 +127,7 @@ impl Bench {
 
     async fn with(setup: Setup, workers: impl IntoIterator<Item = Fake>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let sessions = Sessions::new(Arc::new(MemorySessionStore::default()));
+        let sessions = Sessions::new(Arc::new(MemorySessionStore::default()), 100);
         let session_id = sessions.create("ada", "").await.unwrap().session_id.clone();
         let runs = Runs::new(Arc::new(MemoryRunLog::new(setup.log)), Shutdown::default());
         let launcher = launcher(&setup.settings, &folder, sessions.clone(), workers);

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::{PutError, Revision, SessionStore, StoreError, Stored, table::Table};
 use crate::model::{Session, SessionId};
 
-/// Sessions in memory. Their number is bounded by the expiry sweep alone.
+/// Sessions in memory.
 #[derive(Debug, Default)]
 pub struct MemorySessionStore {
     table: Mutex<Table>,
@@ -38,6 +38,10 @@ impl SessionStore for MemorySessionStore {
     async fn delete(&self, session_id: &SessionId, expected: Revision) -> Result<(), PutError> {
         self.table().delete(session_id, expected)?;
         Ok(())
+    }
+
+    async fn count(&self) -> Result<usize, StoreError> {
+        Ok(self.table().len())
     }
 
     async fn unused_since(&self, instant: Timestamp) -> Result<Vec<Stored>, StoreError> {

@@ -60,6 +60,9 @@ pub trait SessionStore: Send + Sync + 'static {
     /// Forgets the session if its revision is still `expected`. Nothing happens if it is not stored and 0 is expected.
     async fn delete(&self, session_id: &SessionId, expected: Revision) -> Result<(), PutError>;
 
+    /// How many sessions are stored.
+    async fn count(&self) -> Result<usize, StoreError>;
+
     /// All sessions last used before `instant`, with their revisions: what the expiry sweep looks at.
     async fn unused_since(&self, instant: jiff::Timestamp) -> Result<Vec<Stored>, StoreError>;
 

@@ -79,6 +79,10 @@ impl Buffer {
         self.state().table.get(session_id)
     }
 
+    pub(super) fn count(&self) -> usize {
+        self.state().table.len()
+    }
+
     pub(super) fn unused_since(&self, instant: jiff::Timestamp) -> Vec<Stored> {
         self.state().table.unused_since(instant)
     }

@@ -131,6 +131,10 @@ impl SessionStore for FileSessionStore {
         self.buffer.delete(session_id, expected).await
     }
 
+    async fn count(&self) -> Result<usize, StoreError> {
+        Ok(self.buffer.count())
+    }
+
     async fn unused_since(&self, instant: Timestamp) -> Result<Vec<Stored>, StoreError> {
         Ok(self.buffer.unused_since(instant))
     }
