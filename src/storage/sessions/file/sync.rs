@@ -10,7 +10,7 @@ use std::{
 
 use super::{buffer::Buffer, files::Files};
 
-/// The thread that syncs. Ends with [`Syncer::close`] or when it is dropped.
+/// The thread that syncs. Ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct Syncer {
     jobs: Arc<Jobs>,
