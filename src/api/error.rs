@@ -14,10 +14,8 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 use crate::{
     gateway::{OperationError, WatchEnd},
     model::{Cause, Code},
+    wire::ERROR_DOMAIN,
 };
-
-/// Who says so: the `domain` of every `google.rpc.ErrorInfo`.
-pub(super) const DOMAIN: &str = "rungate";
 
 /// A code on gRPC, its name on Connect and in JSON, its HTTP status. The statuses are those of the Connect protocol.
 fn statuses(code: Code) -> (tonic::Code, &'static str, StatusCode) {
@@ -49,7 +47,7 @@ pub(super) fn status(error: impl OperationError) -> Status {
 pub(super) fn cause_status(cause: &dyn Cause) -> Status {
     let metadata: HashMap<_, _> =
         cause.metadata().into_iter().map(|(key, it)| (key.to_owned(), it)).collect();
-    let mut details = ErrorDetails::with_error_info(cause.reason(), DOMAIN, metadata);
+    let mut details = ErrorDetails::with_error_info(cause.reason(), ERROR_DOMAIN, metadata);
     if let Some(delay) = cause.retry_delay() {
         details.set_retry_info(Some(delay));
     }

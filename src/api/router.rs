@@ -17,7 +17,6 @@ use tower_http::timeout::TimeoutBody;
 use super::{
     console,
     cors::{self, CorsSettings},
-    error::DOMAIN,
     grpc::PipelineRpc,
     health,
     rpc::{RpcLimits, rpc_stack},
@@ -57,7 +56,12 @@ pub async fn router(gateway: Gateway, settings: &ApiSettings) -> (Router, Health
         (Ok(v1), Ok(v1alpha)) => services = services.add_service(v1).add_service(v1alpha),
         (Err(error), _) | (_, Err(error)) => unreachable!("the descriptors were made by the build: {error}"),
     }
-    let rpc = rpc_stack(services.into_axum_router(), all_descriptors(), RpcLimits::default(), Some(DOMAIN));
+    let rpc = rpc_stack(
+        services.into_axum_router(),
+        all_descriptors(),
+        RpcLimits::default(),
+        Some(wire::ERROR_DOMAIN),
+    );
     let router = Router::new()
         .route("/", get(console::index))
         .route("/console/{name}", get(console::file))

@@ -6,9 +6,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use super::{Exit, gateway_url::GatewayUrl, render::text};
-
-/// The `domain` of the gateway's own errors.
-const DOMAIN: &str = "rungate";
+use crate::wire::ERROR_DOMAIN;
 
 /// Why a command ends before its time.
 #[derive(Debug, thiserror::Error)]
@@ -165,7 +163,7 @@ impl Failure {
 
 impl Refusal {
     fn of(status: &Status) -> Self {
-        let info = status.get_details_error_info().filter(|it| it.domain == DOMAIN);
+        let info = status.get_details_error_info().filter(|it| it.domain == ERROR_DOMAIN);
         let (reason, metadata) = info.map(|it| (it.reason, it.metadata)).unwrap_or_default();
         let retry_delay = status.get_details_retry_info().and_then(|it| it.retry_delay);
         let message = text::one_line(status.message());
@@ -228,7 +226,7 @@ mod tests {
     fn told(code: Code, reason: &str) -> Failure {
         let metadata = [("active_run_id", "run_1"), ("session_id", "s")];
         let metadata: HashMap<_, _> = metadata.map(|(key, it)| (key.to_owned(), it.to_owned())).into();
-        let details = ErrorDetails::with_error_info(reason, DOMAIN, metadata);
+        let details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, metadata);
         Failure::of(&Status::with_error_details(code, "no \u{1b}[31mway", details), &gateway())
     }
 

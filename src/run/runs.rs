@@ -97,15 +97,15 @@ impl Runs {
         let missing = |error| WatchError::NotFound(not_found(run_id, &error));
         // Subscribed before the end is read, so that nothing can slip in between.
         let hints = self.log.follow(run_id).await.map_err(missing)?;
-        let last_sequence = self.log.run(run_id).await.map_err(missing)?.last_sequence;
+        let run = self.log.run(run_id).await.map_err(missing)?;
+        let last_sequence = run.last_sequence;
         let after = match position {
             Position::Start => 0,
             Position::Now => last_sequence,
             Position::After(sequence) if sequence <= last_sequence => sequence,
             Position::After(_) => return Err(CursorOutOfRange { run_id, last_sequence }.into()),
         };
-        let ended = self.log.run(run_id).await.map_err(missing)?;
-        let at_end = ended.state.is_terminal() && ended.last_sequence == after;
+        let at_end = run.state.is_terminal() && last_sequence == after;
         Ok(Watch::new(self.log.clone(), run_id, after, at_end, hints, self.shutdown.draining.clone()))
     }
 

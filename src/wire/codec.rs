@@ -12,6 +12,9 @@ use tonic::{
 use tonic_prost::ProstEncoder;
 use tonic_types::{ErrorDetails, StatusExt as _};
 
+/// Who says so: the `domain` of every `google.rpc.ErrorInfo`.
+pub const ERROR_DOMAIN: &str = "rungate";
+
 /// The codec of all methods that do not stream events.
 #[derive(Debug)]
 pub struct MessageCodec<E, D>(PhantomData<(E, D)>);
@@ -55,7 +58,7 @@ impl<D: Message + Default> Decoder for RequestDecoder<D> {
         let read = D::decode(&mut *buffer);
         read.map(Some).map_err(|_| {
             buffer.advance(buffer.remaining());
-            let details = ErrorDetails::with_error_info("MESSAGE_MALFORMED", "rungate", HashMap::new());
+            let details = ErrorDetails::with_error_info("MESSAGE_MALFORMED", ERROR_DOMAIN, HashMap::new());
             Status::with_error_details(Code::InvalidArgument, "the message cannot be read", details)
         })
     }

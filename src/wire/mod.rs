@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 
 use prost_reflect::DescriptorPool;
 
-pub use codec::{MessageCodec, RequestDecoder};
+pub use codec::{ERROR_DOMAIN, MessageCodec, RequestDecoder};
 pub use event::{EncodedEvent, EventCodec, Format, encoded, heartbeat};
 pub use from_proto::json_value;
 pub use json::{event_json, response_json, run_json, worker_json};
