@@ -76,13 +76,21 @@ impl Gateway {
         let lent = self.workshop.lent(&run_id).await;
         LentRun { run_id, lent }
     }
+
+    /// True when the configuration in force has a setting `key`, whatever its table.
+    pub(crate) fn knows(options: &Options, key: &str) -> bool {
+        setting(options, key).is_some()
+    }
+
+    /// What a gateway with the defaults waits for before an event is acknowledged and shown.
+    pub(crate) fn durability(options: &Options) -> String {
+        setting(options, "durability").unwrap_or_else(|| "memory".to_owned())
+    }
 }
 
-/// Whether the gateway under test has a setting whose name ends with `name`.
-impl Gateway {
-    /// True when the configuration in force names `key`.
-    pub(crate) fn knows(options: &Options, key: &str) -> bool {
-        let printed = Command::new(&options.binary).args(["serve", "--print-config"]).output().unwrap();
-        String::from_utf8_lossy(&printed.stdout).lines().any(|it| it.starts_with(&format!("{key} =")))
-    }
+fn setting(options: &Options, key: &str) -> Option<String> {
+    let printed = Command::new(&options.binary).args(["serve", "--print-config"]).output().unwrap();
+    let printed = String::from_utf8_lossy(&printed.stdout).into_owned();
+    let value = printed.lines().find_map(|it| it.strip_prefix(key)?.strip_prefix(" = "));
+    value.map(|it| it.trim_matches('"').to_owned())
 }

@@ -15,6 +15,7 @@ mod clock;
 mod floor;
 mod gateway;
 mod lend;
+mod load;
 mod machine;
 mod options;
 mod pace;
@@ -36,6 +37,9 @@ fn main() -> ExitCode {
         [lend::ROLE, socket] => lend::work(Path::new(socket)),
         [floor::fan_out::ROLE, count, bytes] => {
             floor::fan_out::work(count.parse().unwrap(), bytes.parse().unwrap())
+        }
+        [floor::append::ROLE, file, writers, records] => {
+            floor::append::work(Path::new(file), writers.parse().unwrap(), records.parse().unwrap())
         }
         _ => return measure(arguments),
     };

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 /// How the rows are measured.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
-    /// Beginnings of the names of the rows to measure; empty: all but the soak.
+    /// Names of the rows to measure, or whole words at their beginning; empty: all but the soak.
     pub(crate) rows: Vec<String>,
     /// Small sizes, to try the program out. The figures mean little.
     pub(crate) quick: bool,
@@ -52,7 +52,11 @@ impl Options {
 
     /// Whether the row `name` was asked for.
     pub(crate) fn wants(&self, name: &str) -> bool {
-        self.rows.is_empty() || self.rows.iter().any(|it| name.starts_with(it.as_str()))
+        self.rows.is_empty()
+            || self.rows.iter().any(|it| {
+                let rest = name.strip_prefix(it.as_str());
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+            })
     }
 
     /// The core of the server.

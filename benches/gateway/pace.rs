@@ -23,15 +23,6 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// How long it takes when nothing is late.
-    pub(crate) fn length(&self) -> Duration {
-        if self.rate == 0 {
-            Duration::ZERO
-        } else {
-            Duration::from_secs_f64(self.count as f64 / self.rate as f64)
-        }
-    }
-
     /// Begins to say the texts on all pipes, the pipes taking turns. Gives how long it took.
     pub(crate) fn produce<W>(self, mut pipes: Vec<W>, core: Option<usize>) -> JoinHandle<Duration>
     where

@@ -3,7 +3,7 @@
 
 use crate::clock;
 
-/// Stands before the number, and nowhere else in what a gateway sends.
+/// Stands before the number.
 const MARK: u8 = b'~';
 const NUMBER: usize = 8;
 const TIME: usize = 16;
@@ -32,10 +32,13 @@ pub(crate) fn text(number: u64, bytes: usize) -> String {
 
 /// Finds the stamp of the text that a message carries, if it carries one.
 pub(crate) fn find(message: &[u8]) -> Option<Stamp> {
-    let digits = &message[memchr::memchr(MARK, message)? + 1..];
-    let number = hexadecimal(digits.get(..NUMBER)?)?;
-    let said_at = hexadecimal(digits.get(NUMBER..NUMBER + TIME)?)?;
-    Some(Stamp { number, said_at })
+    // A binary message may have the mark's byte in its numbers; then no digits follow.
+    memchr::memchr_iter(MARK, message).find_map(|mark| {
+        let digits = &message[mark + 1..];
+        let number = hexadecimal(digits.get(..NUMBER)?)?;
+        let said_at = hexadecimal(digits.get(NUMBER..NUMBER + TIME)?)?;
+        Some(Stamp { number, said_at })
+    })
 }
 
 fn hexadecimal(digits: &[u8]) -> Option<u64> {

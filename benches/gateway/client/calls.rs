@@ -1,6 +1,6 @@
 //! Unary calls over gRPC, one at a time.
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, time::Duration};
 
 use prost::Message;
 use rungate::wire::v1;
@@ -11,6 +11,9 @@ use super::{
     messages::Framing,
     socket,
 };
+
+/// How often the end of a run is asked for.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// A connection for calls.
 pub(crate) struct Calls {
@@ -48,11 +51,16 @@ impl Calls {
         response.run_id
     }
 
-    /// The newest sequence of a run's log.
-    pub(crate) async fn last_sequence(&mut self, run_id: &str) -> u64 {
-        let request = v1::GetRunRequest { run_id: run_id.to_owned() };
-        let response: v1::GetRunResponse = self.call("GetRun", &request).await;
-        response.run.unwrap_or_default().last_sequence
+    /// Waits for the end of a run.
+    pub(crate) async fn ended(&mut self, run_id: &str) {
+        loop {
+            let request = v1::GetRunRequest { run_id: run_id.to_owned() };
+            let response: v1::GetRunResponse = self.call("GetRun", &request).await;
+            if response.run.unwrap_or_default().finished_at.is_some() {
+                return;
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
     }
 
     async fn call<R: Message + Default>(&mut self, method: &str, request: &impl Message) -> R {

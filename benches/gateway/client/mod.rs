@@ -5,8 +5,10 @@ mod calls;
 mod http1;
 mod http2;
 mod messages;
+mod resting;
 mod socket;
 mod watcher;
 
 pub(crate) use calls::Calls;
+pub(crate) use resting::Resting;
 pub(crate) use watcher::{Followed, Protocol, Watcher};

@@ -51,7 +51,8 @@ pub(crate) struct Followed {
     pub(crate) reads: u64,
 }
 
-enum Wire {
+/// How the bytes of the wire are taken apart.
+pub(super) enum Wire {
     Http1(Http1),
     Http2(Http2),
     Raw,
@@ -75,15 +76,14 @@ impl Watcher {
     pub(crate) async fn connect(address: SocketAddr, protocol: Protocol, run_id: &str) -> io::Result<Self> {
         let mut stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        stream.write_all(&request(protocol, run_id)).await?;
-        let (wire, framing) = match protocol {
-            Protocol::Sse => (Wire::Http1(Http1::default()), Framing::EmptyLine),
-            Protocol::Grpc => (Wire::Http2(Http2::default()), Framing::Envelope),
-            Protocol::GrpcWeb | Protocol::Connect => (Wire::Http1(Http1::default()), Framing::Envelope),
-            Protocol::Floor(bytes) => (Wire::Raw, Framing::Fixed(bytes)),
+        stream.write_all(&request(protocol, run_id, 1)).await?;
+        let framing = match protocol {
+            Protocol::Sse => Framing::EmptyLine,
+            Protocol::Grpc | Protocol::GrpcWeb | Protocol::Connect => Framing::Envelope,
+            Protocol::Floor(bytes) => Framing::Fixed(bytes),
         };
-        let mut watcher = Self { stream, wire, framing, payload: Vec::new(), next: 0 };
-        while !watcher.wire.answered() {
+        let mut watcher = Self { stream, wire: Wire::new(protocol), framing, payload: Vec::new(), next: 0 };
+        while !watcher.wire.answered(1) {
             watcher.read().await?;
         }
         Ok(watcher)
@@ -112,32 +112,63 @@ impl Watcher {
         }
     }
 
-    async fn read(&mut self) -> io::Result<usize> {
-        let (wire, payload) = (&mut self.wire, &mut self.payload);
-        let read = socket::read(&self.stream, |bytes| match wire {
-            Wire::Http1(http1) => http1.take(bytes, payload),
-            Wire::Http2(http2) => http2.take(bytes, payload),
-            Wire::Raw => payload.extend_from_slice(bytes),
-        })
-        .await?;
-        if let Wire::Http2(http2) = wire {
-            let replies = http2.replies();
-            if !replies.is_empty() {
-                self.stream.write_all(&replies).await?;
+    /// Reads until the first event has come.
+    pub(crate) async fn first(&mut self) -> io::Result<()> {
+        let mut events = 0;
+        loop {
+            // The first words of a stream of SSE are no event yet.
+            self.framing
+                .split(&mut self.payload, |message| events += usize::from(!message.starts_with(b"retry")));
+            if events > 0 {
+                return Ok(());
             }
+            self.read().await?;
         }
-        if read == 0 || self.wire.ended() {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        Ok(read)
+    }
+
+    async fn read(&mut self) -> io::Result<usize> {
+        self.wire.read(&mut self.stream, &mut self.payload).await
     }
 }
 
 impl Wire {
-    fn answered(&self) -> bool {
+    /// As `protocol` has it.
+    pub(super) fn new(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Sse | Protocol::GrpcWeb | Protocol::Connect => Self::Http1(Http1::default()),
+            Protocol::Grpc => Self::Http2(Http2::default()),
+            Protocol::Floor(_) => Self::Raw,
+        }
+    }
+
+    /// Reads what there is and appends what it carries to `payload`. Gives its bytes; the end is an error.
+    pub(super) async fn read(&mut self, stream: &mut TcpStream, payload: &mut Vec<u8>) -> io::Result<usize> {
+        if self.ended() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let read = socket::read(stream, |bytes| match self {
+            Self::Http1(http1) => http1.take(bytes, payload),
+            Self::Http2(http2) => http2.take(bytes, payload),
+            Self::Raw => payload.extend_from_slice(bytes),
+        })
+        .await?;
+        if let Self::Http2(http2) = self {
+            let replies = http2.replies();
+            if !replies.is_empty() {
+                stream.write_all(&replies).await?;
+            }
+        }
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(read)
+    }
+
+    /// True when `streams` responses have begun.
+    pub(super) fn answered(&self, streams: usize) -> bool {
         match self {
             Self::Http1(http1) => http1.answered(),
-            Self::Http2(http2) => http2.answered() > 0,
+            Self::Http2(http2) => http2.answered() as usize >= streams,
             Self::Raw => true,
         }
     }
@@ -151,8 +182,8 @@ impl Wire {
     }
 }
 
-/// What a watcher says first.
-pub(super) fn request(protocol: Protocol, run_id: &str) -> Vec<u8> {
+/// What a watcher says first; over HTTP/2 on so many `streams`.
+pub(super) fn request(protocol: Protocol, run_id: &str, streams: usize) -> Vec<u8> {
     let message = || v1::WatchRunRequest { run_id: run_id.to_owned(), ..Default::default() }.encode_to_vec();
     let post = |content_type| {
         let body = envelope(&message());
@@ -169,7 +200,9 @@ pub(super) fn request(protocol: Protocol, run_id: &str) -> Vec<u8> {
         }
         Protocol::Grpc => {
             let mut bytes = http2::preface();
-            http2::grpc_request(&mut bytes, 1, WATCH_RUN, &message());
+            for stream in 0..streams {
+                http2::grpc_request(&mut bytes, 2 * stream as u32 + 1, WATCH_RUN, &message());
+            }
             bytes
         }
         Protocol::GrpcWeb => post("application/grpc-web+proto"),

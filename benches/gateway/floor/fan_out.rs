@@ -17,10 +17,13 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::{options::Options, payload, process};
+use crate::{options::Options, process};
 
 /// The hidden role of this program; the number of records and their bytes follow.
 pub(crate) const ROLE: &str = "--role-floor-fan-out";
+
+/// The most that goes out in one write.
+const WRITE_BYTES: usize = 256 << 10;
 
 type Records = Arc<[OnceLock<Bytes>]>;
 
@@ -53,27 +56,36 @@ pub(crate) fn work(count: usize, bytes: usize) -> io::Result<()> {
         let mut watchers = JoinSet::new();
         loop {
             let (stream, _) = listener.accept().await?;
-            watchers.spawn(watch(stream, records.clone(), hint.clone()));
+            watchers.spawn(watch(stream, records.clone(), hint.clone(), bytes));
         }
     })
 }
 
-async fn watch(mut stream: TcpStream, records: Records, mut hint: watch::Receiver<usize>) -> io::Result<()> {
+async fn watch(
+    mut stream: TcpStream,
+    records: Records,
+    mut hint: watch::Receiver<usize>,
+    bytes: usize,
+) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    let most = (WRITE_BYTES / bytes).max(1);
     let mut written = 0;
     while hint.changed().await.is_ok() {
         let ready = *hint.borrow_and_update();
-        let new = records[written..ready].iter().filter_map(OnceLock::get);
-        if ready == written + 1 {
-            for record in new {
-                stream.write_all(record).await?;
+        while written < ready {
+            let end = ready.min(written + most);
+            let new = records[written..end].iter().filter_map(OnceLock::get);
+            if end == written + 1 {
+                for record in new {
+                    stream.write_all(record).await?;
+                }
+            } else {
+                let mut all = BytesMut::new();
+                new.for_each(|it| all.extend_from_slice(it));
+                stream.write_all(&all).await?;
             }
-        } else {
-            let mut all = BytesMut::new();
-            new.for_each(|it| all.extend_from_slice(it));
-            stream.write_all(&all).await?;
+            written = end;
         }
-        written = ready;
     }
     Ok(())
 }
