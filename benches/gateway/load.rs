@@ -54,13 +54,18 @@ impl Found {
         self.bytes as usize / self.deliveries.max(1)
     }
 
+    /// What a watcher found at a read: more than one when it, or the server, was behind.
+    pub(crate) fn events_a_read(&self) -> f64 {
+        self.deliveries as f64 / self.reads.max(1) as f64
+    }
+
     /// Latencies, and how busy the server was.
     pub(crate) fn text(&mut self) -> String {
         format!(
             "p50 {}, p99 {}, {:.2} events a read, {:.0} % of a core over {:.1} s",
             milliseconds(self.latencies.quantile(0.5)),
             milliseconds(self.latencies.quantile(0.99)),
-            self.deliveries as f64 / self.reads.max(1) as f64,
+            self.events_a_read(),
             self.cpu.as_secs_f64() * 100.0 / self.took.as_secs_f64(),
             self.took.as_secs_f64()
         )
@@ -89,7 +94,9 @@ pub(crate) async fn measure<W: Write + Send + 'static>(
     pipes: Vec<W>,
     pace: Pace,
 ) -> Found {
-    tokio::time::sleep(SETTLE).await;
+    if pace.rate > 0 {
+        tokio::time::sleep(SETTLE).await;
+    }
     let begin = Begin::now(server);
     let producer = pace.produce(pipes, options.load_core());
     let following = watchers.into_iter().map(|mut watcher| async move {
