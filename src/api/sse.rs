@@ -8,7 +8,6 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use bytes::{Bytes, BytesMut};
-use futures::{StreamExt as _, stream};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use http_body::Frame;
 use http_body_util::StreamBody;
@@ -16,10 +15,10 @@ use serde::Deserialize;
 
 use super::{
     error::{cause_response, response},
-    events::{Signal, signals},
+    events::{Shown, Signal, Signals, Source},
 };
 use crate::{
-    gateway::{Gateway, MalformedField, Watch, WatchEnd, WatchRun},
+    gateway::{Gateway, MalformedField, Watch, WatchRun},
     wire::{self, Format},
 };
 
@@ -35,6 +34,8 @@ pub(super) struct EventsQuery {
     after: String,
     #[serde(default)]
     format: String,
+    #[serde(default)]
+    compact: String,
 }
 
 /// Answers the request.
@@ -47,7 +48,11 @@ pub(super) async fn run_events(
     let last_event_id =
         headers.get("last-event-id").map(|it| String::from_utf8_lossy(it.as_bytes()).into_owned());
     let after = last_event_id.filter(|it| !it.is_empty()).unwrap_or(query.after);
-    let watch = match gateway.watch_run(WatchRun { run_id: run_id.clone(), after }).await {
+    let compact = match is_set("compact", &query.compact) {
+        Ok(compact) => compact,
+        Err(error) => return cause_response(&error),
+    };
+    let watch = match gateway.watch_run(WatchRun { run_id: run_id.clone(), after, compact }).await {
         Ok(watch) => watch,
         Err(error) => return response(error),
     };
@@ -62,40 +67,55 @@ pub(super) async fn run_events(
     }
 }
 
-fn event_stream(watch: Watch) -> Response {
-    let messages = signals(watch).map(Some).chain(stream::iter([None])).scan(false, |cut, signal| {
-        let message = match signal {
-            // All that is ready goes out in one write.
-            Some(Signal::Events(entries)) if entries.len() == 1 => wire::encoded(&entries[0], Format::Sse),
-            Some(Signal::Events(entries)) => {
-                let messages = entries.iter().map(|it| wire::encoded(it, Format::Sse));
-                messages
-                    .fold(BytesMut::new(), |mut all, it| {
-                        all.extend_from_slice(&it);
-                        all
-                    })
-                    .freeze()
+/// A field of the query that is true or false; when it is not there it is false.
+fn is_set(field: &'static str, text: &str) -> Result<bool, MalformedField> {
+    match text {
+        "true" | "1" => Ok(true),
+        "" | "false" | "0" => Ok(false),
+        _ => Err(MalformedField { field, problem: "is none of true, false".to_owned() }),
+    }
+}
+
+/// The events of a watch as they come.
+fn event_stream<S: Source>(source: S) -> Response {
+    let mut signals = Signals::new(source);
+    let frames = async_stream::stream! {
+        yield frame(Bytes::from_static(RETRY));
+        while let Some(signal) = signals.next().await {
+            match signal {
+                Signal::Events(events) => yield frame(joined(&events)),
+                Signal::Silence => yield frame(Bytes::from_static(ALIVE)),
+                Signal::Cut(_) => {}
             }
-            Some(Signal::Silence) => Bytes::from_static(ALIVE),
-            // The response ends without `close`, so that the browser comes back with its cursor.
-            Some(Signal::Cut(WatchEnd::Draining | WatchEnd::Read(_))) => {
-                *cut = true;
-                Bytes::new()
-            }
-            None if *cut => Bytes::new(),
-            None => Bytes::from_static(CLOSE),
-        };
-        futures::future::ready(Some(message))
-    });
-    let first = stream::iter([Bytes::from_static(RETRY)]);
-    let frames = first.chain(messages).filter(|it| futures::future::ready(!it.is_empty()));
-    let body = StreamBody::new(frames.map(|it| Ok::<_, Infallible>(Frame::data(it))));
+        }
+        // A response that was cut ends without `close`, so that the browser comes back with its cursor.
+        if !signals.were_cut() {
+            yield frame(Bytes::from_static(CLOSE));
+        }
+    };
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
         (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
     ];
-    (headers, Body::new(body)).into_response()
+    (headers, Body::new(StreamBody::new(frames))).into_response()
+}
+
+/// All that is ready goes out in one write.
+fn joined<E: Shown>(events: &[E]) -> Bytes {
+    match events {
+        [event] => event.sse(),
+        events => {
+            let messages: Vec<_> = events.iter().map(Shown::sse).collect();
+            let mut all = BytesMut::with_capacity(messages.iter().map(Bytes::len).sum());
+            messages.iter().for_each(|it| all.extend_from_slice(it));
+            all.freeze()
+        }
+    }
+}
+
+fn frame(bytes: Bytes) -> Result<Frame<Bytes>, Infallible> {
+    Ok(Frame::data(bytes))
 }
 
 /// The log of a run that has ended, from the watch's position on.

@@ -1,5 +1,6 @@
 //! The words of rungate as data and rules: no clock, no I/O, no protocol.
 
+mod compact;
 mod cursor;
 mod entry;
 mod error;
@@ -13,6 +14,7 @@ mod session;
 mod view;
 mod worker_key;
 
+pub use compact::{Compactor, Superseded};
 pub use cursor::{Cursor, CursorError, Position};
 pub use entry::Entry;
 pub use error::{Cause, Code};

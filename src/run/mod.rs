@@ -1,6 +1,7 @@
 //! Runs: the map from run id to channel, the writer of each run, and reading its log.
 
 mod error;
+mod reader;
 mod retention;
 mod runs;
 mod watch;

@@ -8,8 +8,8 @@ use std::{
 };
 
 use super::{
-    CursorOutOfRange, EmitError, LogFull, LogUnavailable, ReadRunError, StartWriterError, Watch, WatchError,
-    WriterHandle, writer::Writer,
+    EmitError, LogFull, LogUnavailable, ReadRunError, StartWriterError, Watch, WatchError, WriterHandle,
+    reader::Reader, writer::Writer,
 };
 use crate::{
     model::{
@@ -143,19 +143,8 @@ impl Runs {
 
     /// Begins to read a run's log at `position`.
     pub async fn watch(&self, run_id: RunId, position: Position) -> Result<Watch, WatchError> {
-        let missing = |error| WatchError::Read(ReadRunError::new(run_id, &error));
-        // Subscribed before the end is read, so that nothing can slip in between.
-        let hints = self.log.follow(run_id).await.map_err(missing)?;
-        let run = self.log.run(run_id).await.map_err(missing)?;
-        let last_sequence = run.last_sequence;
-        let after = match position {
-            Position::Start => 0,
-            Position::Now => last_sequence,
-            Position::After(sequence) if sequence <= last_sequence => sequence,
-            Position::After(_) => return Err(CursorOutOfRange { run_id, last_sequence }.into()),
-        };
-        let at_end = run.state.is_terminal() && last_sequence == after;
-        Ok(Watch::new(self.log.clone(), run_id, after, at_end, hints, self.shutdown.draining.clone()))
+        let reader = Reader::open(self.log.clone(), run_id, position).await?;
+        Ok(Watch::new(reader, self.shutdown.draining.clone()))
     }
 
     /// Asks all live runs to stop and waits until they have ended, at most twice the `grace` their workers have.

@@ -2,40 +2,33 @@
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{ReadRunError, WatchEnd};
-use crate::{
-    model::{Entry, RunId, limits},
-    storage::{ReadError, RunLog},
-};
+use super::{ReadRunError, WatchEnd, reader::Reader};
+use crate::{model::Entry, storage::ReadError};
 
 /// A watcher's place in a run's log. Holds no events between reads, so a slow watcher costs nothing.
 pub struct Watch {
-    log: Arc<dyn RunLog>,
-    run_id: RunId,
-    after: u64,
-    at_end: bool,
-    hints: watch::Receiver<u64>,
+    reader: Reader,
     draining: CancellationToken,
 }
 
 impl Watch {
-    pub(super) fn new(
-        log: Arc<dyn RunLog>,
-        run_id: RunId,
-        after: u64,
-        at_end: bool,
-        hints: watch::Receiver<u64>,
-        draining: CancellationToken,
-    ) -> Self {
-        Self { log, run_id, after, at_end, hints, draining }
+    pub(super) fn new(reader: Reader, draining: CancellationToken) -> Self {
+        Self { reader, draining }
+    }
+
+    /// Merges deltas and drops superseded progress of what was there when the watch began. Until that has been told,
+    /// the watch holds one event between reads.
+    #[must_use]
+    pub fn compact(mut self) -> Self {
+        self.reader.compact();
+        self
     }
 
     /// True when the terminal event has been read, or lay before the position the watch began at.
     pub fn at_end(&self) -> bool {
-        self.at_end
+        self.reader.at_end()
     }
 
     /// The next events, as many as are there but bounded; waits for one when there are none. `None` after the
@@ -43,33 +36,29 @@ impl Watch {
     ///
     /// Cancel safe: a call that is dropped has read nothing.
     pub async fn next(&mut self) -> Option<Result<Vec<Arc<Entry>>, WatchEnd>> {
-        while !self.at_end {
+        while !self.reader.at_end() {
             if self.draining.is_cancelled() {
                 return Some(Err(WatchEnd::Draining));
             }
-            // Marked as seen before the log is read: an event that comes in between wakes the wait below.
-            self.hints.mark_unchanged();
-            let slice = match self.log.read(self.run_id, self.after, limits::WATCH_BATCH_BYTES).await {
-                Ok(slice) => slice,
+            match self.reader.ready().await {
+                Ok(entries) if entries.is_empty() => {}
+                Ok(entries) => return Some(Ok(entries)),
                 Err(error) => return Some(Err(self.lost(&error))),
-            };
-            if let Some(last) = slice.entries.last() {
-                self.after = last.event.sequence;
-                self.at_end = last.event.kind.is_terminal();
-                return Some(Ok(slice.entries));
             }
-            tokio::select! {
-                changed = self.hints.changed() => if changed.is_err() {
-                    return Some(Err(self.lost(&ReadError::NotFound)));
-                },
-                () = self.draining.cancelled() => {}
+            let changed = tokio::select! {
+                biased;
+                changed = self.reader.changed() => changed,
+                () = self.draining.cancelled() => Ok(()),
+            };
+            if let Err(error) = changed {
+                return Some(Err(self.lost(&error)));
             }
         }
         None
     }
 
     fn lost(&mut self, error: &ReadError) -> WatchEnd {
-        self.at_end = true;
-        ReadRunError::new(self.run_id, error).into()
+        self.reader.close();
+        ReadRunError::new(self.reader.run_id(), error).into()
     }
 }

@@ -1,6 +1,7 @@
 //! One table: every scenario over every protocol that can express it gives the same events and the same codes.
 
 mod busy;
+mod compact;
 mod control;
 mod errors;
 mod input;
@@ -45,6 +46,9 @@ const SCENARIOS: &[Scenario] = &[
     scenario!(Watch, resuming::resume_at_each_cursor_of_a_live_run),
     scenario!(Watch, resuming::after_now),
     scenario!(Watch, resuming::after_now_of_an_ended_run),
+    scenario!(Watch, compact::compact_log_of_an_ended_run),
+    scenario!(Watch, compact::resume_a_compact_log),
+    scenario!(Watch, compact::compact_catch_up_of_a_live_run),
     scenario!(Watch, control::cancel),
     scenario!(Call, control::cancel_of_an_ended_run),
     scenario!(Call, control::a_hundred_starts_at_once),

@@ -96,7 +96,9 @@ pub(crate) fn event_stream(response: &mut Response) -> BoxStream<'_, Result<Bloc
 
 async fn open(address: SocketAddr, request: &Value) -> Result<Response, Failure> {
     let run_id = request["runId"].as_str().unwrap_or_default();
-    let mut builder = Request::get(format!("/v1/runs/{run_id}/events")).header("accept", "text/event-stream");
+    let compact = if request["compact"] == true { "?compact=true" } else { "" };
+    let path = format!("/v1/runs/{run_id}/events{compact}");
+    let mut builder = Request::get(path).header("accept", "text/event-stream");
     if let Some(after) = request["after"].as_str() {
         builder = builder.header("last-event-id", after);
     }
