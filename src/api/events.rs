@@ -1,13 +1,13 @@
 //! A watch as signals that also tell of its silences: what every streaming protocol is made of.
 
-use std::{pin::Pin, sync::Arc};
+use std::{future::ready, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::{
-    gateway::{Watch, WatchEnd},
-    model::{Entry, limits},
+    gateway::{SessionWatch, Watch, WatchEnd},
+    model::{Entry, SessionEntry, limits},
     wire::{self, EncodedEvent, Format},
 };
 
@@ -18,6 +18,11 @@ pub(super) trait Source: Send + 'static {
 
     /// The next events, all that are ready. `None` when no more will come. Cancel safe.
     fn next(&mut self) -> impl Future<Output = Option<Result<Vec<Self::Event>, WatchEnd>>> + Send;
+
+    /// Asked in a silence: whether there is nothing to wait for any more.
+    fn ended(&mut self) -> impl Future<Output = Option<WatchEnd>> + Send {
+        ready(None)
+    }
 }
 
 /// An event that can be sent.
@@ -62,7 +67,10 @@ impl<S: Source> Signals<S> {
         let next = tokio::select! {
             biased;
             next = self.source.next() => next,
-            () = &mut self.silence => return Some(Signal::Silence),
+            () = &mut self.silence => match self.source.ended().await {
+                None => return Some(Signal::Silence),
+                Some(end) => Some(Err(end)),
+            },
         };
         Some(match next? {
             Ok(events) => Signal::Events(events),
@@ -89,10 +97,32 @@ impl Source for Watch {
 
 impl Shown for Arc<Entry> {
     fn message(&self) -> EncodedEvent {
-        EncodedEvent(wire::encoded(self, Format::Proto))
+        wire::encoded_event(self)
     }
 
     fn sse(&self) -> Bytes {
         wire::encoded(self, Format::Sse)
+    }
+}
+
+impl Source for SessionWatch {
+    type Event = SessionEntry;
+
+    async fn next(&mut self) -> Option<Result<Vec<SessionEntry>, WatchEnd>> {
+        Some(SessionWatch::next(self).await)
+    }
+
+    fn ended(&mut self) -> impl Future<Output = Option<WatchEnd>> + Send {
+        SessionWatch::ended(self)
+    }
+}
+
+impl Shown for SessionEntry {
+    fn message(&self) -> EncodedEvent {
+        wire::encoded_session_event(self)
+    }
+
+    fn sse(&self) -> Bytes {
+        wire::session_sse(self)
     }
 }

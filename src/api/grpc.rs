@@ -6,11 +6,11 @@ use futures::Stream;
 use tonic::{Request, Response, Status, metadata::MetadataMap};
 
 use super::{
-    error::{cause_status, status, watch_end_status},
+    error::{status, watch_end_status},
     events::{Shown as _, Signal, Signals, Source},
 };
 use crate::{
-    gateway::{self, Caller, Gateway, NotOffered, SubmitAnswer, session_cookie, session_id_of_cookies},
+    gateway::{self, Caller, Gateway, SubmitAnswer, session_cookie, session_id_of_cookies},
     wire::{
         self, EncodedEvent,
         v1::{self, server::pipeline_service_server::PipelineService},
@@ -96,9 +96,13 @@ impl PipelineService for PipelineRpc {
 
     async fn watch_session(
         &self,
-        _request: Request<v1::WatchSessionRequest>,
+        request: Request<v1::WatchSessionRequest>,
     ) -> Result<Response<Self::WatchSessionStream>, Status> {
-        Err(cause_status(&NotOffered("WatchSession")))
+        let caller = caller(request.metadata());
+        let v1::WatchSessionRequest { session_id, after, compact } = request.into_inner();
+        let request = gateway::WatchSession { session_id, after, compact };
+        let watch = self.gateway.watch_session(&caller, request).await.map_err(status)?;
+        Ok(Response::new(event_stream(watch)))
     }
 
     async fn cancel_run(

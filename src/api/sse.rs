@@ -1,4 +1,5 @@
-//! `GET /v1/runs/{run_id}/events`: a run's events for a browser's EventSource, or a finished log as one document.
+//! `GET /v1/runs/{run_id}/events`: a run's events for a browser's EventSource, or a finished log as one document; and
+//! `GET /v1/sessions/{session_id}/events`: the events of all runs of a session.
 
 use std::convert::Infallible;
 
@@ -18,7 +19,7 @@ use super::{
     events::{Shown, Signal, Signals, Source},
 };
 use crate::{
-    gateway::{Gateway, MalformedField, Watch, WatchRun},
+    gateway::{Caller, Gateway, MalformedField, Watch, WatchRun, WatchSession},
     wire::{self, Format},
 };
 
@@ -45,9 +46,7 @@ pub(super) async fn run_events(
     Query(query): Query<EventsQuery>,
     headers: HeaderMap,
 ) -> Response {
-    let last_event_id =
-        headers.get("last-event-id").map(|it| String::from_utf8_lossy(it.as_bytes()).into_owned());
-    let after = last_event_id.filter(|it| !it.is_empty()).unwrap_or(query.after);
+    let after = position(&headers, query.after);
     let compact = match is_set("compact", &query.compact) {
         Ok(compact) => compact,
         Err(error) => return cause_response(&error),
@@ -65,6 +64,35 @@ pub(super) async fn run_events(
             cause_response(&MalformedField { field: "format", problem })
         }
     }
+}
+
+/// Answers a request for the events of all runs of a session. They do not end by themselves.
+pub(super) async fn session_events(
+    State(gateway): State<Gateway>,
+    Path(session_id): Path<String>,
+    Query(query): Query<EventsQuery>,
+    headers: HeaderMap,
+) -> Response {
+    let after = position(&headers, query.after);
+    let compact = match is_set("compact", &query.compact) {
+        Ok(compact) => compact,
+        Err(error) => return cause_response(&error),
+    };
+    if !matches!(query.format.as_str(), "" | "sse") {
+        return cause_response(&MalformedField { field: "format", problem: "is not sse".to_owned() });
+    }
+    let request = WatchSession { session_id, after, compact };
+    match gateway.watch_session(&Caller::default(), request).await {
+        Ok(watch) => event_stream(watch),
+        Err(error) => response(error),
+    }
+}
+
+/// The `Last-Event-ID`, which a browser sends by itself, or else what stands in the query.
+fn position(headers: &HeaderMap, after: String) -> String {
+    let last_event_id =
+        headers.get("last-event-id").map(|it| String::from_utf8_lossy(it.as_bytes()).into_owned());
+    last_event_id.filter(|it| !it.is_empty()).unwrap_or(after)
 }
 
 /// A field of the query that is true or false; when it is not there it is false.

@@ -63,6 +63,11 @@ impl Reader {
         self.run_id
     }
 
+    /// The sequence of the last event read, or of the position the reader began at.
+    pub(super) fn after(&self) -> u64 {
+        self.after
+    }
+
     /// True when the terminal event has been read, or lay before the position the reader began at.
     pub(super) fn at_end(&self) -> bool {
         self.at_end

@@ -8,13 +8,13 @@ use std::{
 };
 
 use super::{
-    EmitError, LogFull, LogUnavailable, ReadRunError, StartWriterError, Watch, WatchError, WriterHandle,
-    reader::Reader, writer::Writer,
+    EmitError, LogFull, LogUnavailable, ReadRunError, SessionWatch, StartWriterError, Watch, WatchError,
+    WatchSessionError, WriterHandle, reader::Reader, writer::Writer,
 };
 use crate::{
     model::{
         Command, IdempotencyKey, Position, Refused, RequestId, Run, RunId, RunMachine, RunState, SessionId,
-        WorkerKey,
+        SessionPosition, WorkerKey,
     },
     runtime::{
         clock,
@@ -145,6 +145,15 @@ impl Runs {
     pub async fn watch(&self, run_id: RunId, position: Position) -> Result<Watch, WatchError> {
         let reader = Reader::open(self.log.clone(), run_id, position).await?;
         Ok(Watch::new(reader, self.shutdown.draining.clone()))
+    }
+
+    /// Begins to read the logs of all runs of a session at `position`.
+    pub async fn watch_session(
+        &self,
+        session_id: SessionId,
+        position: SessionPosition,
+    ) -> Result<SessionWatch, WatchSessionError> {
+        SessionWatch::open(self.log.clone(), session_id, position, self.shutdown.draining.clone()).await
     }
 
     /// Asks all live runs to stop and waits until they have ended, at most twice the `grace` their workers have.
