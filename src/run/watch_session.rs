@@ -400,6 +400,8 @@ mod tests {
         bench.end(missed);
         bench.drop_ended();
         assert!(expired(bench.watch(last)));
+        bench.start();
+        assert!(expired(bench.watch(last)), "a newer run does not stand for it");
         let mut ahead = SessionPlace::start();
         ahead.open(u64::MAX, 0);
         assert!(expired(bench.watch(&ahead.cursor(SessionPlace::digest_of(&session())))));
@@ -448,5 +450,9 @@ mod tests {
         bench.apply(runs[0], delta("y"));
         bench.apply(runs[0], delta("z"));
         assert_eq!(texts(&all(&mut watch)), ["y", "z"]);
+        let late = bench.start();
+        bench.apply(late, delta("y"));
+        bench.apply(late, delta("z"));
+        assert_eq!(texts(&all(&mut watch)), ["y", "z"], "no catch-up any more");
     }
 }
