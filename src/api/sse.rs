@@ -15,13 +15,11 @@ use http_body_util::StreamBody;
 use serde::Deserialize;
 
 use super::{
+    document::{DocumentFormat, run_document},
     error::{cause_response, response},
     events::{Shown, Signal, Signals, Source},
 };
-use crate::{
-    gateway::{Caller, Gateway, MalformedField, Watch, WatchRun, WatchSession},
-    wire::{self, Format},
-};
+use crate::gateway::{Caller, Gateway, MalformedField, WatchRun, WatchSession};
 
 /// How long a browser waits before it comes back, in milliseconds.
 const RETRY: &[u8] = b"retry: 1000\n\n";
@@ -51,14 +49,15 @@ pub(super) async fn run_events(
         Ok(compact) => compact,
         Err(error) => return cause_response(&error),
     };
-    let watch = match gateway.watch_run(WatchRun { run_id: run_id.clone(), after, compact }).await {
-        Ok(watch) => watch,
-        Err(error) => return response(error),
-    };
+    let request = WatchRun { run_id, after, compact };
     match query.format.as_str() {
-        "" | "sse" if watch.at_end() => StatusCode::NO_CONTENT.into_response(),
-        "" | "sse" => event_stream(watch),
-        "json" | "ndjson" => document(&gateway, &run_id, watch, query.format == "json").await,
+        "" | "sse" => match gateway.watch_run(request).await {
+            Ok(watch) if watch.at_end() => StatusCode::NO_CONTENT.into_response(),
+            Ok(watch) => event_stream(watch),
+            Err(error) => response(error),
+        },
+        "json" => run_document(&gateway, request, DocumentFormat::Json, headers).await,
+        "ndjson" => run_document(&gateway, request, DocumentFormat::Ndjson, headers).await,
         _ => {
             let problem = "is none of sse, json, ndjson".to_owned();
             cause_response(&MalformedField { field: "format", problem })
@@ -144,37 +143,4 @@ fn joined<E: Shown>(events: &[E]) -> Bytes {
 
 fn frame(bytes: Bytes) -> Result<Frame<Bytes>, Infallible> {
     Ok(Frame::data(bytes))
-}
-
-/// The log of a run that has ended, from the watch's position on.
-async fn document(gateway: &Gateway, run_id: &str, mut watch: Watch, json: bool) -> Response {
-    match gateway.get_run(run_id).await {
-        Ok(run) if run.state.is_terminal() => {}
-        Ok(_) => {
-            let problem = "is offered of a run that has ended".to_owned();
-            return cause_response(&MalformedField { field: "format", problem });
-        }
-        Err(error) => return response(error),
-    }
-    let (begin, between, end, content_type) =
-        if json { ("[", ",\n", "]\n", "application/json") } else { ("", "\n", "\n", "application/x-ndjson") };
-    let body = async_stream::stream! {
-        yield Ok(Bytes::from_static(begin.as_bytes()));
-        let mut first = true;
-        while let Some(batch) = watch.next().await {
-            let Ok(entries) = batch else {
-                // Half a document must not look like a whole one.
-                yield Err(std::io::Error::other("the log is no longer kept"));
-                return;
-            };
-            for entry in entries {
-                if !std::mem::take(&mut first) {
-                    yield Ok(Bytes::from_static(between.as_bytes()));
-                }
-                yield Ok(wire::encoded(&entry, Format::Json));
-            }
-        }
-        yield Ok(Bytes::from_static(end.as_bytes()));
-    };
-    ([(header::CONTENT_TYPE, content_type)], Body::from_stream(body)).into_response()
 }

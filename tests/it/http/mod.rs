@@ -1,6 +1,7 @@
 //! What stands around the events: headers, status codes, cross-origin rules, the standard services, one port.
 
 mod cors;
+mod documents;
 mod events;
 mod requests;
 mod services;
@@ -18,8 +19,14 @@ use crate::support::{
 
 /// All tests of this module.
 pub(crate) fn trials() -> Vec<Trial> {
-    let trials =
-        [cors::trials(), events::trials(), requests::trials(), services::trials(), session_events::trials()];
+    let trials = [
+        cors::trials(),
+        documents::trials(),
+        events::trials(),
+        requests::trials(),
+        services::trials(),
+        session_events::trials(),
+    ];
     trials.into_iter().flatten().collect()
 }
 
