@@ -6,6 +6,7 @@ mod retention;
 mod runs;
 mod watch;
 mod watch_session;
+mod watch_settings;
 mod writer;
 
 pub use error::{
@@ -16,6 +17,7 @@ pub use retention::sweep_ended;
 pub use runs::{BeginLog, Runs};
 pub use watch::Watch;
 pub use watch_session::SessionWatch;
+pub use watch_settings::{BadCoalesce, Coalesce, WatchSettings};
 pub use writer::WriterHandle;
 
 // What a listing is asked by and what it gives.

@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     EmitError, LogFull, LogUnavailable, ReadRunError, SessionWatch, StartWriterError, Watch, WatchError,
-    WatchSessionError, WriterHandle, reader::Reader, writer::Writer,
+    WatchSessionError, WatchSettings, WriterHandle, reader::Reader, writer::Writer,
 };
 use crate::{
     model::{
@@ -29,6 +29,7 @@ use crate::{
 pub struct Runs {
     log: Arc<dyn RunLog>,
     live: Arc<Mutex<HashMap<RunId, WriterHandle>>>,
+    watching: WatchSettings,
     shutdown: Shutdown,
 }
 
@@ -50,7 +51,13 @@ pub struct BeginLog {
 impl Runs {
     /// Runs whose events are kept in `log`.
     pub fn new(log: Arc<dyn RunLog>, shutdown: Shutdown) -> Self {
-        Self { log, live: Arc::default(), shutdown }
+        Self { log, live: Arc::default(), watching: WatchSettings::default(), shutdown }
+    }
+
+    /// The same, watched as set.
+    #[must_use]
+    pub fn watched(self, watching: WatchSettings) -> Self {
+        Self { watching, ..self }
     }
 
     /// Begins the log of a new run and starts its writer.
@@ -144,7 +151,7 @@ impl Runs {
     /// Begins to read a run's log at `position`.
     pub async fn watch(&self, run_id: RunId, position: Position) -> Result<Watch, WatchError> {
         let reader = Reader::open(self.log.clone(), run_id, position).await?;
-        Ok(Watch::new(reader, self.shutdown.draining.clone()))
+        Ok(Watch::new(reader, self.watching, self.shutdown.draining.clone()))
     }
 
     /// Begins to read the logs of all runs of a session at `position`.
@@ -153,7 +160,8 @@ impl Runs {
         session_id: SessionId,
         position: SessionPosition,
     ) -> Result<SessionWatch, WatchSessionError> {
-        SessionWatch::open(self.log.clone(), session_id, position, self.shutdown.draining.clone()).await
+        let draining = self.shutdown.draining.clone();
+        SessionWatch::open(self.log.clone(), session_id, position, self.watching, draining).await
     }
 
     /// Asks all live runs to stop and waits until they have ended, at most twice the `grace` their workers have.

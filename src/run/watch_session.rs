@@ -5,7 +5,9 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{CursorExpired, ReadRunError, WatchEnd, WatchError, WatchSessionError, reader::Reader};
+use super::{
+    CursorExpired, ReadRunError, WatchEnd, WatchError, WatchSessionError, WatchSettings, reader::Reader,
+};
 use crate::{
     model::{Digest, Entry, Position, RunId, SessionEntry, SessionId, SessionPlace, SessionPosition},
     storage::{PlacedRun, ReadError, RunLog},
@@ -28,6 +30,7 @@ pub struct SessionWatch {
     /// Which of the open runs is asked first.
     turn: usize,
     hints: watch::Receiver<u64>,
+    settings: WatchSettings,
     draining: CancellationToken,
     /// Runs are told compactly as far as they go when they are opened. Not set any more once all has been told.
     compact: bool,
@@ -39,6 +42,7 @@ impl SessionWatch {
         log: Arc<dyn RunLog>,
         session_id: SessionId,
         position: SessionPosition,
+        settings: WatchSettings,
         draining: CancellationToken,
     ) -> Result<Self, WatchSessionError> {
         // Subscribed before anything is read, so that nothing can slip in between.
@@ -46,7 +50,8 @@ impl SessionWatch {
         let digest = SessionPlace::digest_of(&session_id);
         let place = SessionPlace::start();
         let (open, turn, compact) = (Vec::new(), 0, false);
-        let mut watch = Self { log, session_id, digest, place, open, turn, hints, draining, compact };
+        let mut watch =
+            Self { log, session_id, digest, place, open, turn, hints, settings, draining, compact };
         match position {
             SessionPosition::Start => {}
             SessionPosition::Now => watch.begin_now().await?,
@@ -95,8 +100,9 @@ impl SessionWatch {
                 biased;
                 // As long as somebody follows, the log does not close the channel, unless it ends itself.
                 changed = self.hints.changed() => changed.map_err(|_| WatchEnd::Draining)?,
-                () = self.draining.cancelled() => {}
+                () = self.draining.cancelled() => continue,
             }
+            self.settings.coalesce.pause().await;
         }
     }
 
@@ -281,7 +287,8 @@ mod tests {
 
         fn watch(&self, after: &str) -> Result<SessionWatch, WatchSessionError> {
             let position = SessionPosition::parse(after, &session()).unwrap();
-            now(SessionWatch::open(self.log.clone(), session(), position, CancellationToken::new()))
+            let (settings, draining) = (WatchSettings::default(), CancellationToken::new());
+            now(SessionWatch::open(self.log.clone(), session(), position, settings, draining))
         }
 
         fn logs(&self) -> HashMap<RunId, Vec<u64>> {
