@@ -18,6 +18,8 @@ pub(super) struct Reader {
     at_end: bool,
     /// Where the log ended when the reader began.
     began_at: u64,
+    /// Where the log ends as far as is known.
+    newest: u64,
     hints: watch::Receiver<u64>,
     catch_up: Option<CatchUp>,
 }
@@ -49,7 +51,16 @@ impl Reader {
             Position::After(_) => return Err(CursorOutOfRange { run_id, last_sequence }.into()),
         };
         let at_end = run.state.is_terminal() && last_sequence == after;
-        Ok(Self { log, run_id, after, at_end, began_at: last_sequence, hints, catch_up: None })
+        Ok(Self {
+            log,
+            run_id,
+            after,
+            at_end,
+            began_at: last_sequence,
+            newest: last_sequence,
+            hints,
+            catch_up: None,
+        })
     }
 
     /// Tells what was there when the reader began compactly.
@@ -85,8 +96,11 @@ impl Reader {
     pub(super) async fn ready(&mut self) -> Result<Vec<Arc<Entry>>, ReadError> {
         loop {
             // Marked as seen before the log is read: an event that comes in between wakes the wait for the next.
-            let newest = *self.hints.borrow_and_update();
-            if self.at_end || self.after >= newest.max(self.began_at) {
+            // The value is behind a lock that all watchers of the run share; whether it is new can be seen without.
+            if self.hints.has_changed().unwrap_or(true) {
+                self.newest = self.newest.max(*self.hints.borrow_and_update());
+            }
+            if self.at_end || self.after >= self.newest {
                 return Ok(Vec::new());
             }
             self.look_through().await;
@@ -109,7 +123,9 @@ impl Reader {
 
     /// Returns when there may be more to read; an error when there never will be.
     pub(super) async fn changed(&mut self) -> Result<(), ReadError> {
-        self.hints.changed().await.map_err(|_| ReadError::NotFound)
+        self.hints.changed().await.map_err(|_| ReadError::NotFound)?;
+        self.newest = self.newest.max(*self.hints.borrow());
+        Ok(())
     }
 
     /// Before a compact catch-up: looks at all of it, a batch at a time.

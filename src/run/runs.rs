@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use tokio_util::sync::CancellationToken;
+
 use super::{
     EmitError, LogFull, LogUnavailable, ReadRunError, SessionWatch, StartWriterError, Watch, WatchError,
     WatchSessionError, WatchSettings, WriterHandle, reader::Reader, writer::Writer,
@@ -151,7 +153,7 @@ impl Runs {
     /// Begins to read a run's log at `position`.
     pub async fn watch(&self, run_id: RunId, position: Position) -> Result<Watch, WatchError> {
         let reader = Reader::open(self.log.clone(), run_id, position).await?;
-        Ok(Watch::new(reader, self.watching, self.shutdown.draining.clone()))
+        Ok(Watch::new(reader, self.watching, self.draining()))
     }
 
     /// Begins to read the logs of all runs of a session at `position`.
@@ -160,8 +162,7 @@ impl Runs {
         session_id: SessionId,
         position: SessionPosition,
     ) -> Result<SessionWatch, WatchSessionError> {
-        let draining = self.shutdown.draining.clone();
-        SessionWatch::open(self.log.clone(), session_id, position, self.watching, draining).await
+        SessionWatch::open(self.log.clone(), session_id, position, self.watching, self.draining()).await
     }
 
     /// Asks all live runs to stop and waits until they have ended, at most twice the `grace` their workers have.
@@ -174,6 +175,12 @@ impl Runs {
         if tokio::time::timeout(grace * 2, ended).await.is_err() {
             tracing::warn!("some runs have not ended");
         }
+    }
+
+    /// Set when the gateway drains. Each watch has a token of its own, because a wait takes the token's lock, and all
+    /// watches of a run wait at the same moments.
+    fn draining(&self) -> CancellationToken {
+        self.shutdown.draining.child_token()
     }
 
     fn live(&self) -> MutexGuard<'_, HashMap<RunId, WriterHandle>> {

@@ -6,11 +6,16 @@ use bytes::{BufMut as _, Bytes};
 use prost::Message;
 use tonic::{
     Status,
-    codec::{Codec, EncodeBuf, Encoder},
+    codec::{BufferSettings, Codec, EncodeBuf, Encoder},
 };
 
 use super::{RequestDecoder, event_json, event_message, v1};
 use crate::model::{Entry, Event, SessionEntry};
+
+/// What a stream without events keeps for the next ones. Most watchers are idle most of the time.
+const IDLE_BUFFER_BYTES: usize = 1 << 10;
+/// So many bytes of events that are ready go out in one write.
+const WRITE_BYTES: usize = 32 << 10;
 
 /// A wire format of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,6 +146,10 @@ impl<D: Message + Default + Send + 'static> Codec for EventCodec<D> {
 impl Encoder for EventEncoder {
     type Item = EncodedEvent;
     type Error = Status;
+
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::new(IDLE_BUFFER_BYTES, WRITE_BYTES)
+    }
 
     fn encode(&mut self, event: EncodedEvent, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
         buffer.put(event.message);
