@@ -126,3 +126,55 @@ impl Shown for SessionEntry {
         wire::session_sse(self)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::VecDeque, future::pending, time::Duration};
+
+    use super::*;
+
+    /// Gives a batch after each of the pauses, then nothing more; `gone` says what it tells in a silence.
+    struct Paused {
+        pauses: VecDeque<Duration>,
+        gone: bool,
+    }
+
+    impl Source for Paused {
+        type Event = Arc<Entry>;
+
+        async fn next(&mut self) -> Option<Result<Vec<Arc<Entry>>, WatchEnd>> {
+            let Some(pause) = self.pauses.front().copied() else { return pending().await };
+            sleep(pause).await;
+            self.pauses.pop_front();
+            Some(Ok(Vec::new()))
+        }
+
+        fn ended(&mut self) -> impl Future<Output = Option<WatchEnd>> + Send {
+            ready(self.gone.then_some(WatchEnd::Draining))
+        }
+    }
+
+    fn signals(pauses: &[u64], gone: bool) -> Signals<Paused> {
+        let pauses = pauses.iter().map(|it| Duration::from_secs(*it)).collect();
+        Signals::new(Paused { pauses, gone })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silence_is_told_fifteen_seconds_after_whatever_came_last() {
+        let begun = Instant::now();
+        let mut signals = signals(&[10, 14], false);
+        let mut told = Vec::new();
+        for _ in 0..4 {
+            let silent = matches!(signals.next().await, Some(Signal::Silence));
+            told.push((begun.elapsed().as_secs(), silent));
+        }
+        assert_eq!(told, [(10, false), (24, false), (39, true), (54, true)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn in_a_silence_a_watch_that_has_nothing_to_wait_for_is_cut() {
+        let mut signals = signals(&[], true);
+        assert!(matches!(signals.next().await, Some(Signal::Cut(_))));
+        assert!(signals.next().await.is_none() && signals.were_cut());
+    }
+}

@@ -23,9 +23,17 @@ pub struct Compactor {
     pending: Option<Pending>,
 }
 
-/// A piece of text that may be continued.
+/// What may be continued.
 #[derive(Debug)]
-enum Pending {
+struct Pending {
+    /// The sequence of the first event in it.
+    first: u64,
+    text: Text,
+}
+
+/// A piece of text.
+#[derive(Debug)]
+enum Text {
     /// As it was logged; watchers share its encoded forms.
     Logged(Arc<Entry>),
     /// Made of several.
@@ -70,20 +78,25 @@ impl Compactor {
                 Some(pending) if pending.is_continued_by(&entry.event) => Some(pending.with(&entry.event)),
                 other => {
                     out.extend(other.map(Pending::into_entry));
-                    Some(Pending::Logged(entry))
+                    Some(Pending { first: sequence, text: Text::Logged(entry) })
                 }
             };
         }
-        let held = |pending: &mut Pending| sequence == self.until || !pending.may_be_continued();
-        out.extend(self.pending.take_if(held).map(Pending::into_entry));
+        let complete = |pending: &mut Pending| sequence == self.until || !pending.may_be_continued();
+        out.extend(self.pending.take_if(complete).map(Pending::into_entry));
+    }
+
+    /// Lets go of what is held back; gives the sequence of its first event, with which to go on later.
+    pub fn give_back(&mut self) -> Option<u64> {
+        self.pending.take().map(|it| it.first)
     }
 }
 
 impl Pending {
     fn event(&self) -> &Event {
-        match self {
-            Self::Logged(entry) => &entry.event,
-            Self::Merged(event) => event,
+        match &self.text {
+            Text::Logged(entry) => &entry.event,
+            Text::Merged(event) => event,
         }
     }
 
@@ -102,9 +115,9 @@ impl Pending {
     }
 
     fn with(self, next: &Event) -> Self {
-        let mut event = match self {
-            Self::Logged(entry) => Box::new(entry.event.clone()),
-            Self::Merged(event) => event,
+        let mut event = match self.text {
+            Text::Logged(entry) => Box::new(entry.event.clone()),
+            Text::Merged(event) => event,
         };
         if let (EventKind::Delta { text }, EventKind::Delta { text: more }) = (&mut event.kind, &next.kind) {
             text.push_str(more);
@@ -113,13 +126,13 @@ impl Pending {
         event.sequence = next.sequence;
         event.time = next.time;
         event.progress_percent = next.progress_percent;
-        Self::Merged(event)
+        Self { text: Text::Merged(event), ..self }
     }
 
     fn into_entry(self) -> Arc<Entry> {
-        match self {
-            Self::Logged(entry) => entry,
-            Self::Merged(event) => Arc::new(Entry::new(*event)),
+        match self.text {
+            Text::Logged(entry) => entry,
+            Text::Merged(event) => Arc::new(Entry::new(*event)),
         }
     }
 }
@@ -169,10 +182,14 @@ mod tests {
         prop::collection::vec((0u8..10, length, prop::bool::weighted(0.2), 0u8..5), 0..60)
     }
 
-    fn compacted(log: &[Arc<Entry>], until: u64) -> Vec<Arc<Entry>> {
+    fn superseded(log: &[Arc<Entry>], until: u64) -> Superseded {
         let mut superseded = Superseded::default();
         log.iter().filter(|it| it.event.sequence <= until).for_each(|it| superseded.note(&it.event));
-        let mut compactor = Compactor::new(superseded, until);
+        superseded
+    }
+
+    fn compacted(log: &[Arc<Entry>], until: u64) -> Vec<Arc<Entry>> {
+        let mut compactor = Compactor::new(superseded(log, until), until);
         let mut out = Vec::new();
         log.iter().for_each(|it| compactor.push(it.clone(), &mut out));
         out
@@ -224,6 +241,33 @@ mod tests {
             };
             prop_assert_eq!(progress(&short, false), progress(&log, false));
             prop_assert_eq!(progress(&short, true), progress(&log, true));
+        }
+
+        #[test]
+        fn what_is_given_back_is_taken_up_again(
+            pieces in pieces(),
+            part in 0.0..=1.0f64,
+            batches in prop::collection::vec(1usize..8, 200),
+        ) {
+            let log = log_of(&pieces);
+            let until = (log.len() as f64 * part) as u64;
+            let whole = compacted(&log, until);
+            let mut compactor = Compactor::new(superseded(&log, until), until);
+            let (mut out, mut after) = (Vec::new(), 0);
+            for batch in batches {
+                let mut told = Vec::new();
+                // As a reader does: until there is something to tell.
+                while told.is_empty() && after < log.len() {
+                    let end = log.len().min(after + batch);
+                    log[after..end].iter().for_each(|it| compactor.push(it.clone(), &mut told));
+                    after = end;
+                }
+                if let Some(first) = compactor.give_back() {
+                    after = first as usize - 1;
+                }
+                out.extend(told);
+            }
+            prop_assert_eq!(events(&out), events(&whole));
         }
 
         #[test]

@@ -10,7 +10,7 @@ use crate::{
     storage::{ReadError, RunLog},
 };
 
-/// A place in a run's log. Holds no events between reads, but one while it catches up compactly.
+/// A place in a run's log. Holds no events between reads.
 pub(super) struct Reader {
     log: Arc<dyn RunLog>,
     run_id: RunId,
@@ -111,10 +111,14 @@ impl Reader {
             let Some(CatchUp::Telling(compactor)) = &mut self.catch_up else { return Ok(slice.entries) };
             let mut told = Vec::new();
             slice.entries.into_iter().for_each(|it| compactor.push(it, &mut told));
-            if self.after >= self.began_at {
-                self.catch_up = None;
-            }
             if !told.is_empty() {
+                // What may be continued is read once more next time, so that nothing is held meanwhile.
+                if let Some(first) = compactor.give_back() {
+                    self.after = first - 1;
+                }
+                if self.after >= self.began_at {
+                    self.catch_up = None;
+                }
                 return Ok(told);
             }
             tokio::task::consume_budget().await;

@@ -19,8 +19,7 @@ impl Watch {
         Self { reader, settings, draining }
     }
 
-    /// Merges deltas and drops superseded progress of what was there when the watch began. Until that has been told,
-    /// the watch holds one event between reads.
+    /// Merges deltas and drops superseded progress of what was there when the watch began.
     #[must_use]
     pub fn compact(mut self) -> Self {
         self.reader.compact();
@@ -76,7 +75,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        model::{Command, Draft, Outcome, Position, RunId, RunMachine, SessionId, SessionPosition},
+        model::{
+            Command, Draft, EventKind, Outcome, Position, RunId, RunMachine, SessionId, SessionPosition,
+        },
         run::{Coalesce, SessionWatch},
         storage::{MemoryLimits, MemoryRunLog, NewRun, RunLog},
     };
@@ -85,7 +86,7 @@ mod tests {
 
     /// A run with one event, and its log.
     async fn begun() -> (Arc<MemoryRunLog>, RunMachine) {
-        let log = Arc::new(MemoryRunLog::new(MemoryLimits { per_run: 1 << 20, total: 1 << 20 }));
+        let log = Arc::new(MemoryRunLog::new(MemoryLimits { per_run: 16 << 20, total: 16 << 20 }));
         let (run_id, session_id) = (RunId::new(Uuid::from_u128(1)), SessionId::new(Uuid::from_u128(1)));
         let (machine, first) = RunMachine::create(run_id, session_id, "w".into(), Timestamp::UNIX_EPOCH);
         let run = machine.run().clone();
@@ -108,6 +109,35 @@ mod tests {
         let mut watch = Watch::new(reader, settings(pause), CancellationToken::new());
         assert_eq!(watch.next().await.unwrap().unwrap().len(), 1, "what is there comes at once");
         watch
+    }
+
+    #[tokio::test]
+    async fn a_long_log_is_told_compactly_over_all_its_batches() {
+        let (log, mut machine) = begun().await;
+        let mut wanted = String::new();
+        for number in 0..200 {
+            let text = number.to_string().repeat(2000);
+            wanted.push_str(&text);
+            apply(&log, &mut machine, Command::Emit(Draft::new(EventKind::Delta { text }, ""))).await;
+            let draft =
+                if number % 30 == 7 { Draft::log("between") } else { Draft::new(EventKind::Progress, "") };
+            apply(&log, &mut machine, Command::Emit(draft)).await;
+        }
+        apply(&log, &mut machine, Command::Finish(Outcome::Cancelled)).await;
+        let reader = Reader::open(log, machine.run().run_id, Position::Start).await.unwrap();
+        let mut watch = Watch::new(reader, WatchSettings::default(), CancellationToken::new()).compact();
+        let (mut text, mut kinds) = (String::new(), Vec::new());
+        while let Some(entries) = watch.next().await {
+            for entry in entries.unwrap() {
+                match &entry.event.kind {
+                    EventKind::Delta { text: piece } => text.push_str(piece),
+                    kind => kinds.push(kind.clone()),
+                }
+            }
+        }
+        assert!(text == wanted, "each piece once");
+        let count = |kind: EventKind| kinds.iter().filter(|it| **it == kind).count();
+        assert_eq!((count(EventKind::Progress), count(EventKind::Log)), (1, 7));
     }
 
     #[tokio::test(start_paused = true)]

@@ -61,7 +61,7 @@ impl SessionWatch {
     }
 
     /// Merges deltas and drops superseded progress, in each run by itself, until for the first time nothing is left to be
-    /// told. Meanwhile the watch holds one event of each open run between reads.
+    /// told.
     #[must_use]
     pub fn compact(mut self) -> Self {
         self.compact = true;
