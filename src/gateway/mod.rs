@@ -31,8 +31,8 @@ use idempotency::KeyLocks;
 
 pub use cancel_run::CancelRunError;
 pub use error::{
-    BadCursor, BadSessionCursor, Draining, Inner, MalformedField, MissingField, NotOffered, NotPending, OperationError,
-    ReadSessionError, RunIdError, RunNotActive, SessionIdError, UnknownWorker,
+    BadCursor, BadSessionCursor, Draining, Inner, MalformedField, MissingField, NotOffered, NotPending,
+    OperationError, ReadSessionError, RunIdError, RunNotActive, SessionIdError, UnknownWorker,
 };
 pub use get_run::GetRunError;
 pub use get_session::GetSessionError;

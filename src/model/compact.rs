@@ -236,8 +236,8 @@ mod tests {
             };
             prop_assert_eq!(untouched(&short), untouched(&log));
             let progress = |log: &[Arc<Entry>], view: bool| {
-                let newest = log.iter().rev().map(|it| &it.event).filter(|it| it.kind == EventKind::Progress);
-                newest.filter(|it| !view || it.view.is_some()).next().cloned()
+                let mut newest = log.iter().rev().map(|it| &it.event).filter(|it| it.kind == EventKind::Progress);
+                newest.find(|it| !view || it.view.is_some()).cloned()
             };
             prop_assert_eq!(progress(&short, false), progress(&log, false));
             prop_assert_eq!(progress(&short, true), progress(&log, true));

@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 
 use bytes::{BufMut as _, Bytes};
+use memchr::memmem;
 use prost::Message;
 use tonic::{
     Status,
@@ -81,7 +82,8 @@ pub fn session_sse(event: &SessionEntry) -> Bytes {
     // Inside a text quotation marks are escaped, and whatever a worker may put into an event comes behind its cursor: the
     // first place that looks like the cursor is the cursor.
     let of_run = format!(r#""cursor":"{}""#, entry.event.cursor());
-    let start = find(&json, of_run.as_bytes()).unwrap_or_else(|| unreachable!("every event has a cursor"));
+    let start =
+        memmem::find(&json, of_run.as_bytes()).unwrap_or_else(|| unreachable!("every event has a cursor"));
     message.extend_from_slice(b"id: ");
     message.extend_from_slice(cursor.as_bytes());
     message.extend_from_slice(b"\ndata: ");
@@ -105,10 +107,6 @@ const SSE_END: &[u8] = b"\n\n";
 
 /// The number of `WatchRunResponse.cursor`.
 const CURSOR_FIELD: u32 = 7;
-
-fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
-    text.windows(wanted.len()).position(|it| it == wanted)
-}
 
 fn sse_message(event: &Event) -> Bytes {
     let json = event_json(event);
