@@ -24,4 +24,4 @@ pub use emitter::{Emitter, StopWork};
 pub use launcher::{Launcher, RunnerSettings};
 pub use plan::PlanError;
 pub use resolver::{Catalog, CatalogError, Resolver};
-pub use worker::{Backend, Inputs, RunRequest, Task, UndeclaredRead, Worker, WorkerOutput, WorkerSpec};
+pub use worker::{Backend, Inputs, Restart, RunRequest, Task, UndeclaredRead, Worker, WorkerOutput, WorkerSpec};
