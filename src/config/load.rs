@@ -229,8 +229,7 @@ mod tests {
 
     #[test]
     fn later_sources_override_earlier_ones() {
-        let (_dir, mut sources) =
-            file("listen = \"127.0.0.1:1\"\n[run]\nretention = \"1m\"\nmost = 7\n");
+        let (_dir, mut sources) = file("listen = \"127.0.0.1:1\"\n[run]\nretention = \"1m\"\nmost = 7\n");
         sources.environment =
             environment(&[("RUNGATE_RUN_RETENTION", "2m"), ("RUNGATE_LISTEN", "127.0.0.1:2")]).environment;
         sources.flags = vec![("listen", Value::String("127.0.0.1:3".into()))];

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     model::{
         Command, IdempotencyKey, Position, Refused, RequestId, Run, RunId, RunMachine, RunState, SessionId,
-        WorkerKey,
+        Stop, WorkerKey,
     },
     runtime::{
         clock,
@@ -158,14 +158,20 @@ impl Runs {
         Ok(Watch::new(self.log.clone(), run_id, after, at_end, hints, self.shutdown.draining.clone()))
     }
 
-    /// Asks all live runs to stop and waits until they have ended, at most twice the `grace` their workers have.
-    pub async fn cancel_all(&self, reason: &str, grace: Duration) {
+    /// Makes all live runs stop because the gateway ends, each as `stop` says, and waits until they have, at most twice
+    /// the `grace` their workers have.
+    pub async fn stop_all(&self, grace: Duration, stop: impl AsyncFn(&Run) -> Stop) {
         let writers: Vec<_> = self.live().values().cloned().collect();
-        let ended = futures::future::join_all(writers.iter().map(|writer| async {
-            let _state = writer.apply(Command::Cancel { reason: reason.to_owned() }).await;
+        let stopped = futures::future::join_all(writers.iter().map(|writer| async {
+            let stop = match self.log.run(writer.run_id()).await {
+                Ok(run) => stop(&run).await,
+                Err(_) => Stop::Interrupt,
+            };
+            // One that is refused has ended.
+            let _state = writer.apply(Command::Stop(stop)).await;
             writer.ended().await;
         }));
-        if tokio::time::timeout(grace * 2, ended).await.is_err() {
+        if tokio::time::timeout(grace * 2, stopped).await.is_err() {
             tracing::warn!("some runs have not ended");
         }
     }

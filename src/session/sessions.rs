@@ -210,6 +210,18 @@ impl Sessions {
         }
     }
 
+    /// Notes that `run_id` was the last run to hold the session, where the session does not know it.
+    pub async fn note_latest(&self, session_id: &SessionId, run_id: RunId) -> Result<(), StoreError> {
+        let latest = self.find(session_id).await?.map(|it| it.latest_run_id);
+        if latest.is_none_or(|it| it == Some(run_id)) {
+            return Ok(());
+        }
+        match self.change(session_id, |session| session.latest_run_id = Some(run_id)).await {
+            Ok(_) | Err(SessionError::NotFound(_)) => Ok(()),
+            Err(SessionError::Store(error)) => Err(error),
+        }
+    }
+
     /// Forgets sessions last used before `instant`, those with an active run excepted; gives their ids.
     pub async fn forget_unused_since(&self, instant: Timestamp) -> Result<Vec<SessionId>, StoreError> {
         let mut forgotten = Vec::new();
