@@ -562,6 +562,16 @@ mod tests {
     }
 
     #[test]
+    fn who_cancels_a_run_that_is_to_be_left_gets_its_end() {
+        let (mut machine, _) = fresh();
+        let cancel = Command::Cancel { reason: "enough".into() };
+        for command in [Command::Start, Command::Stop(Stop::Leave), cancel, Command::Finish(Outcome::Cancelled)] {
+            machine.apply(command, Timestamp::UNIX_EPOCH).unwrap();
+        }
+        assert_eq!((machine.run().state, machine.is_left()), (RunState::Cancelled, false));
+    }
+
+    #[test]
     fn what_ends_in_the_last_moment_has_ended_by_itself() {
         for stop in [Stop::Interrupt, Stop::Leave] {
             let (mut machine, _) = fresh();
