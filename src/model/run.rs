@@ -565,7 +565,9 @@ mod tests {
     fn who_cancels_a_run_that_is_to_be_left_gets_its_end() {
         let (mut machine, _) = fresh();
         let cancel = Command::Cancel { reason: "enough".into() };
-        for command in [Command::Start, Command::Stop(Stop::Leave), cancel, Command::Finish(Outcome::Cancelled)] {
+        for command in
+            [Command::Start, Command::Stop(Stop::Leave), cancel, Command::Finish(Outcome::Cancelled)]
+        {
             machine.apply(command, Timestamp::UNIX_EPOCH).unwrap();
         }
         assert_eq!((machine.run().state, machine.is_left()), (RunState::Cancelled, false));

@@ -68,7 +68,8 @@ enum Overdue {
 
 impl Buffer {
     pub(super) fn new(table: Table) -> Self {
-        let state = State { table, waiting: Vec::new(), flushes: 0, gathers: false, poked: false, closed: false };
+        let state =
+            State { table, waiting: Vec::new(), flushes: 0, gathers: false, poked: false, closed: false };
         Self {
             state: Mutex::new(state),
             wake: Condvar::new(),

@@ -218,5 +218,8 @@ async fn a_flush_is_not_kept_waiting() {
         File::open(journal(dir.path())).unwrap().sync_data().unwrap();
     }
     let disk = begun.elapsed();
-    assert!(taken < disk * 3 + Duration::from_millis(2) * FLUSHES, "{taken:?}, of which the disk took {disk:?}");
+    assert!(
+        taken < disk * 3 + Duration::from_millis(2) * FLUSHES,
+        "{taken:?}, of which the disk took {disk:?}"
+    );
 }
