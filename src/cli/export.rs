@@ -39,8 +39,9 @@ pub(super) async fn export(args: ExportArgs) -> Result<Exit, Failure> {
         None => export_to(&*log, &run_ids, io::stdout().lock()).await?,
     };
     let Exported { runs, events, damaged, missing } = exported;
-    let damaged = if damaged == 0 { String::new() } else { format!(", {damaged} runs damaged") };
-    text::write_error(&format!("{runs} runs, {events} events{damaged}"));
+    let damaged =
+        if damaged == 0 { String::new() } else { format!(", damaged: {}", of(damaged as u64, "run")) };
+    text::write_error(&format!("{}, {}{damaged}", of(runs as u64, "run"), of(events, "event")));
     // A gateway at work may have dropped some meanwhile. Those that a person has named are another matter.
     if all || missing.is_empty() { Ok(Exit::Good) } else { Err(Failure::NotFound(missing)) }
 }
@@ -100,6 +101,10 @@ async fn export_run(
         }
     }
     Ok(params.map(drop))
+}
+
+fn of(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 fn run_json(run: &Run) -> String {

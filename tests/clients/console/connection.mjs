@@ -54,8 +54,8 @@ export async function cut(browser, url) {
   await proxy.close();
 }
 
-/** The gateway dies and comes back without the run. */
-export async function killed(browser, url) {
+/** The gateway dies under a run; gives the page and the run that it shows. */
+async function dies(browser, url) {
   const page = await open(browser, url);
   browser.expect(CUT);
   const run = await startWorker(page, "linger");
@@ -67,6 +67,23 @@ export async function killed(browser, url) {
   browser.expect(REFUSED);
   await browser.ask("start");
   await the(page, "retry-now").click({ timeout: 2000 }).catch(() => {});
+  return { page, run };
+}
+
+/** The gateway dies and comes back; the page shows how the run ended. */
+export async function killed(browser, url) {
+  const { page, run } = await dies(browser, url);
+  await reaches(page, "FAILED");
+  assert.equal(await the(page, "error-code").textContent(), "interrupted");
+  assert.match(await the(page, "error-hint").textContent(), /starting again can help/);
+  await checkLog(page, run);
+  await the(page, "demo-start").click();
+  await reaches(page, "SUCCEEDED");
+}
+
+/** The gateway dies and comes back without the run. */
+export async function forgotten(browser, url) {
+  const { page, run } = await dies(browser, url);
   await connection(page, "gone");
   await the(page, "gone-box").waitFor();
   assert.match(await the(page, "gone-box").textContent(), /does not keep this run/);
