@@ -290,6 +290,8 @@ async fn retention() {
     let second = setup().start().await;
     let failure = grpc(&second).call("GetRun", json!({"runId": ended})).await.unwrap_err();
     assert_eq!(failure.reason, "RUN_NOT_FOUND", "a restart brings nothing back");
+    let cut_short = grpc(&second).call("GetRun", json!({"runId": live})).await.unwrap();
+    assert_eq!(cut_short["run"]["error"]["code"], "interrupted", "its time begins with its end");
     gone(grpc(&second), &live).await;
 }
 
