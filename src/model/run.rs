@@ -220,7 +220,7 @@ impl RunError {
 
     /// The end of the gateway cut the run short.
     pub fn interrupted() -> Self {
-        Self::retryable("interrupted", "the gateway ended before the run did; the run can be started again")
+        Self::retryable("interrupted", "the gateway ended before the run did")
     }
 }
 

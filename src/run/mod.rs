@@ -11,7 +11,7 @@ pub use error::{
     StartWriterError, WatchEnd, WatchError,
 };
 pub use retention::sweep_ended;
-pub use runs::{BeginLog, Runs};
+pub use runs::{BeginLog, Runs, TakenUp};
 pub use watch::Watch;
 pub use writer::WriterHandle;
 

@@ -47,6 +47,19 @@ pub struct BeginLog {
     pub key: Option<IdempotencyKey>,
 }
 
+/// A run that was cut short, with a writer again.
+#[derive(Debug)]
+pub struct TakenUp {
+    /// Its writer.
+    pub writer: WriterHandle,
+    /// What was known of it when it was cut short.
+    pub run: Run,
+    /// The parameters that it was started with.
+    pub params: BTreeMap<String, String>,
+    /// What is stored of it is damaged. It can be ended and no more: what comes now lies beyond the damage.
+    pub damaged: bool,
+}
+
 impl Runs {
     /// Runs whose events are kept in `log`.
     pub fn new(log: Arc<dyn RunLog>, shutdown: Shutdown) -> Self {
@@ -75,18 +88,23 @@ impl Runs {
         self.log.live().await
     }
 
-    /// Starts the writer of a run that was cut short, with the parameters that the run was started with.
-    pub async fn take_up(
-        &self,
-        run_id: RunId,
-    ) -> Result<(WriterHandle, Run, BTreeMap<String, String>), ReadRunError> {
+    /// Starts the writer of a run that was cut short.
+    pub async fn take_up(&self, run_id: RunId) -> Result<TakenUp, ReadRunError> {
         let unread = |error| ReadRunError::new(run_id, &error);
         let run = self.log.run(run_id).await.map_err(unread)?;
-        let params = self.log.params(run_id).await.map_err(unread)?;
-        let newest = run.last_sequence.saturating_sub(1);
-        let newest = self.log.read(run_id, newest, 1).await.map_err(unread)?;
-        let progress = newest.entries.last().map_or(0, |it| it.event.progress_percent);
-        Ok((self.start_writer(RunMachine::restore(run.clone(), progress)), run, params))
+        let params = self.log.params(run_id).await;
+        let newest = self.log.read(run_id, run.last_sequence.saturating_sub(1), 1).await;
+        let damaged = [params.as_ref().err(), newest.as_ref().err()];
+        let damaged = damaged.into_iter().flatten().any(|it| matches!(it, ReadError::Damaged));
+        let (params, newest) = if damaged {
+            // Nobody reads beyond the damage, so nobody sees that the progress falls.
+            (params.unwrap_or_default(), None)
+        } else {
+            (params.map_err(unread)?, newest.map_err(unread)?.entries.pop())
+        };
+        let progress = newest.map_or(0, |it| it.event.progress_percent);
+        let writer = self.start_writer(RunMachine::restore(run.clone(), progress));
+        Ok(TakenUp { writer, run, params, damaged })
     }
 
     /// What an idempotency key was used for.

@@ -8,7 +8,7 @@ use futures::{StreamExt as _, stream};
 use super::{Launcher, Restart, RunRequest};
 use crate::{
     model::{Command, Outcome, Run, RunError, RunId, RunState, Stop, limits},
-    run::{ReadRunError, Runs},
+    run::{ReadRunError, Runs, TakenUp},
     session::{Claimed, IfBusy},
 };
 
@@ -24,7 +24,7 @@ pub struct Recovered {
     pub cancelled: usize,
     /// They begin again, at once or when their session is passed on to them.
     pub rerun: usize,
-    /// What is stored of them cannot be read: they are left as they are.
+    /// What is stored of them cannot be read, or their end not be written: they are left as they are.
     pub unreadable: usize,
 }
 
@@ -107,27 +107,23 @@ impl Launcher {
         CutShort { run, claimed }
     }
 
-    /// Ends a run or begins it again; gives its state. `None`: it cannot be read.
+    /// Ends a run or begins it again; gives its state. `None`: it cannot be read, nor ended.
     async fn take_up(&self, runs: &Runs, CutShort { run, claimed }: CutShort) -> Option<RunState> {
         let run_id = run.run_id;
-        let (writer, run, params) = match runs.take_up(run_id).await {
-            Ok(taken_up) => taken_up,
-            Err(error) => {
-                tell_unreadable(run_id, &error);
+        let taken_up = runs.take_up(run_id).await.inspect_err(|error| tell_unreadable(run_id, error)).ok();
+        let (claimed, taken_up) = match (claimed, taken_up) {
+            (Some(claimed), Some(taken_up)) if !taken_up.damaged => (claimed, taken_up),
+            (claimed, taken_up) => {
                 if claimed.is_some() {
                     self.release(&run.session_id, run_id, None).await;
                 }
-                return None;
+                let interrupted = Command::Finish(Outcome::Failed(RunError::interrupted()));
+                return taken_up?.writer.apply(interrupted).await.ok();
             }
         };
-        let Some(claimed) = claimed else {
-            let interrupted = Command::Finish(Outcome::Failed(RunError::interrupted()));
-            let ended = writer.apply(interrupted).await;
-            return Some(ended.unwrap_or(RunState::Failed));
-        };
-        let state = writer.apply(Command::Rerun).await;
+        let TakenUp { writer, run: Run { pipeline_id, .. }, params, .. } = taken_up;
+        let state = writer.apply(Command::Rerun).await.ok();
         // One that does not begin again passes its session on as it would at its end.
-        let Run { pipeline_id, .. } = run;
         match claimed {
             Claimed::Held(session) => {
                 self.launch(RunRequest { run_id, session, pipeline_id, params }, writer).await;
@@ -136,7 +132,7 @@ impl Launcher {
                 self.hold(RunRequest { run_id, session, pipeline_id, params }, writer).await;
             }
         }
-        Some(state.unwrap_or(RunState::Failed))
+        state
     }
 }
 

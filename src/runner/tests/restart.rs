@@ -1,20 +1,30 @@
 //! What the end of the gateway makes of runs. The gateway before it is played by a log that it has left behind, or by a
 //! bench of its own over the same log.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    collections::HashSet,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::*;
 use crate::{
-    model::{Command, Draft, RequestId, Run, RunMachine, RunState, limits},
+    model::{Command, Digest, Draft, RequestId, Run, RunMachine, RunState, limits},
     runner::{Recovered, Restart},
-    storage::{NewRun, RunLog},
+    storage::{
+        AppendError, CreateError, ListRuns, NewRun, PlacedRun, ReadError, RunLog, RunPage, Slice, Trim,
+        UsedKey,
+    },
 };
 
 /// What outlives a gateway.
 struct Left {
-    log: Arc<MemoryRunLog>,
+    log: Arc<DamagedLog>,
     sessions: Sessions,
     session_id: SessionId,
 }
@@ -24,7 +34,7 @@ impl Left {
         let Setup { log, .. } = Setup::default();
         let sessions = Sessions::new(Arc::new(MemorySessionStore::default()), 100_000);
         let session_id = sessions.create("ada", "").await.unwrap().session_id.clone();
-        Self { log: Arc::new(MemoryRunLog::new(log)), sessions, session_id }
+        Self { log: Arc::new(DamagedLog::new(log)), sessions, session_id }
     }
 
     /// A run of `pipeline` in which this has happened.
@@ -70,6 +80,78 @@ impl Left {
             session_id: self.session_id.clone(),
             folder,
         }
+    }
+}
+
+/// A log that is damaged where its test says.
+struct DamagedLog {
+    log: MemoryRunLog,
+    /// Nothing of these runs can be read.
+    lost: Mutex<HashSet<RunId>>,
+    /// The newest events of these runs cannot be read.
+    torn: Mutex<HashSet<RunId>>,
+}
+
+impl DamagedLog {
+    fn new(limits: MemoryLimits) -> Self {
+        Self { log: MemoryRunLog::new(limits), lost: Mutex::default(), torn: Mutex::default() }
+    }
+}
+
+#[async_trait]
+impl RunLog for DamagedLog {
+    async fn create(&self, new: NewRun) -> Result<(), CreateError> {
+        self.log.create(new).await
+    }
+
+    async fn append(&self, run: Run, expected: u64, events: Vec<Event>) -> Result<(), AppendError> {
+        self.log.append(run, expected, events).await
+    }
+
+    async fn read(&self, run_id: RunId, after: u64, max_bytes: usize) -> Result<Slice, ReadError> {
+        if after > 0 && self.torn.lock().unwrap().contains(&run_id) {
+            return Err(ReadError::Damaged);
+        }
+        self.log.read(run_id, after, max_bytes).await
+    }
+
+    async fn follow(&self, run_id: RunId) -> Result<watch::Receiver<u64>, ReadError> {
+        self.log.follow(run_id).await
+    }
+
+    async fn follow_session(&self, session_id: &SessionId) -> watch::Receiver<u64> {
+        self.log.follow_session(session_id).await
+    }
+
+    async fn run(&self, run_id: RunId) -> Result<Run, ReadError> {
+        if self.lost.lock().unwrap().contains(&run_id) {
+            return Err(ReadError::Damaged);
+        }
+        self.log.run(run_id).await
+    }
+
+    async fn params(&self, run_id: RunId) -> Result<BTreeMap<String, String>, ReadError> {
+        self.log.params(run_id).await
+    }
+
+    async fn used_key(&self, name: Digest) -> Option<UsedKey> {
+        self.log.used_key(name).await
+    }
+
+    async fn list(&self, request: ListRuns) -> Result<RunPage, ReadError> {
+        self.log.list(request).await
+    }
+
+    async fn placed_after(&self, session_id: &SessionId, after: u64, limit: usize) -> Vec<PlacedRun> {
+        self.log.placed_after(session_id, after, limit).await
+    }
+
+    async fn live(&self) -> Vec<RunId> {
+        self.log.live().await
+    }
+
+    async fn trim(&self, trim: Trim) {
+        self.log.trim(trim).await;
     }
 }
 
@@ -235,6 +317,30 @@ async fn half_an_output_is_none() {
     bench.launcher.recover(&bench.runs).await;
     let log = bench.log(run).await;
     assert_eq!((output_of(&log), end_of(&log, "work")), (&Value::from("whole"), Some(NodeState::Succeeded)));
+}
+
+#[tokio::test]
+async fn a_damaged_run_stops_nothing() {
+    let left = Left::new().await;
+    let sessions = [(); 3].map(|()| left.sessions.create("", ""));
+    let [one, two, three] = futures::future::join_all(sessions).await.try_into().unwrap();
+    let [one, two, three] = [one, two, three].map(|it| it.unwrap().session_id.clone());
+    let lost = left.run_in(&one, "work", [Command::Start], 1).await;
+    let torn = left.run_in(&two, "work", [Command::Start], 1).await;
+    let waits = left.run_in(&two, "work", [], 1).await;
+    let whole = left.run_in(&three, "work", [Command::Start], 1).await;
+    left.log.lost.lock().unwrap().insert(lost);
+    left.log.torn.lock().unwrap().insert(torn);
+    let (bench, recovered) = left.taken_up([rerun(param("work"))]).await;
+    assert_eq!(recovered, Recovered { interrupted: 1, rerun: 2, unreadable: 1, ..Recovered::default() });
+    for run in [waits, whole] {
+        assert_eq!(*output_of(&bench.log(run).await), Value::from("7"));
+    }
+    let ended = bench.runs.get(torn).await.unwrap();
+    assert_eq!(ended.error.unwrap().code, "interrupted", "what comes after the damage would not be seen");
+    for session in [one, two, three] {
+        assert!(!bench.sessions.get(&session).await.unwrap().running());
+    }
 }
 
 #[tokio::test]
