@@ -126,6 +126,9 @@ pub async fn serve(config: Config) -> Result<Ended, StartError> {
     };
     let contexts = Contexts::new(services);
     let launcher = Launcher::new(&config.runner, config.data.join("artifacts"), contexts, sessions.clone());
+    tell_start(&config, listener.address());
+    // Before anybody can ask for a session, drop one, or see a run that nobody works at.
+    recover(launcher.clone(), runs.clone()).await;
     let forget = launcher.clone();
     let sweepers = [
         task::spawn(TaskKind::Sweeper, sweep_ended(log, config.run.retention)),
@@ -137,14 +140,11 @@ pub async fn serve(config: Config) -> Result<Ended, StartError> {
             }),
         ),
     ];
-    // Before anybody can ask for a session or see a run that nobody works at.
-    recover(launcher.clone(), runs.clone()).await;
     let gateway = Gateway::new(sessions.clone(), runs.clone(), launcher.clone(), shutdown.clone());
     let body_timeout = config.connections.body_timeout;
     let api_settings = ApiSettings { cors: config.cors.clone(), body_timeout };
     let internal_router = api::internal_router(gateway.clone());
     let (router, health) = api::router(gateway, &api_settings).await;
-    tell_start(&config, listener.address());
     announce(listener.address());
     let internal = internal.map(|internal| {
         let served = api::serve(internal, internal_router, connections.clone(), shutdown.clone());
