@@ -51,6 +51,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         on_shared("two_tabs_show_the_same", "two_tabs"),
         on_shared("a_cut_loses_and_doubles_nothing", "cut"),
         scenario("a_gateway_that_dies_and_comes_back", || killed("killed", "fsync")),
+        scenario("a_run_that_begins_again", || killed("begins_again", "fsync")),
         scenario("a_gateway_that_comes_back_without_the_run", || killed("forgotten", "memory")),
         on_shared("recent_runs_lead_back", "recent_runs"),
         on_shared("the_keyboard_is_enough", "keyboard"),
