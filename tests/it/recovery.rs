@@ -50,6 +50,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("recovery::a_session_survives_a_kill_right_after_its_making", fresh_sessions),
         trial("recovery::runs_in_memory_are_gone", memory),
         trial("recovery::runs_are_dropped_after_their_time", retention),
+        trial("recovery::sessions_and_runs_agree_after_any_kill", agreement),
         trial("recovery::export_reads_what_a_gateway_has_kept", export),
         trial("recovery::export_tells_what_is_missing", export_of_nothing),
     ];
@@ -359,4 +360,86 @@ async fn export_of_nothing() {
     let (output, _) = exported(&["--data", data.to_str().unwrap(), missing], &folder).await;
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains(missing), "{output:?}");
+}
+
+/// Numbers that look random and are the same for the same seed.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % sides
+    }
+
+    fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
+        from[self.roll(from.len())]
+    }
+}
+
+/// Starts and cancels runs in one session until the gateway is gone; gives the runs that were acknowledged.
+async fn keep_starting(client: Client, session: String, mut dice: Dice) -> Vec<String> {
+    let mut runs: Vec<String> = Vec::new();
+    loop {
+        let pipeline = dice.pick(&["worker_DAG", "fail", "linger", "never", "second_time"]);
+        let if_busy =
+            dice.pick(&["IF_BUSY_REJECT", "IF_BUSY_ENQUEUE", "IF_BUSY_ENQUEUE", "IF_BUSY_INTERRUPT"]);
+        let mark = std::env::temp_dir().join("rungate-no-such-folder").join("mark");
+        let request = json!({"sessionId": session, "pipelineId": pipeline, "params": {"mark": mark}, "ifBusy": if_busy});
+        match client.call("StartRun", request).await {
+            Ok(started) => runs.push(story::text(&started["runId"]).to_owned()),
+            Err(refused) if ["SESSION_BUSY", "SESSION_QUEUE_FULL"].contains(&refused.reason.as_str()) => {
+                // Those of an earlier gateway may hold the session.
+                let Some(run) = runs.get(dice.roll(runs.len().max(1))) else { continue };
+                if client.call("CancelRun", json!({"runId": run})).await.is_err() {
+                    return runs;
+                }
+            }
+            Err(_) => return runs,
+        }
+    }
+}
+
+/// Whatever was under way in whatever moment: afterwards no run is missing, each log keeps the rules, each run comes to one
+/// end, and no session is left busy.
+async fn agreement() {
+    const SESSIONS: u64 = 6;
+    let data = tempfile::tempdir().unwrap();
+    let mut gateway = start(data.path()).await;
+    let mut sessions = Vec::new();
+    for _ in 0..SESSIONS {
+        sessions.push(story::session(grpc(&gateway)).await);
+    }
+    let mut runs: Vec<String> = Vec::new();
+    for round in 0..6 {
+        let client = Client::new(Protocol::ConnectJson, gateway.address());
+        let work = (0..)
+            .zip(&sessions)
+            .map(|(number, session)| keep_starting(client, session.clone(), Dice(round * SESSIONS + number)));
+        let end = async {
+            tokio::time::sleep(Duration::from_millis(30 + Dice(round).roll(250) as u64)).await;
+            gateway.kill();
+        };
+        let (started, ()) = futures::join!(futures::future::join_all(work), end);
+        runs.extend(started.into_iter().flatten());
+        gateway = start(data.path()).await;
+    }
+    let client = grpc(&gateway);
+    for run in &runs {
+        client.call("CancelRun", json!({"runId": run, "reason": "enough"})).await.unwrap();
+    }
+    for run in &runs {
+        story::log_of(client, run).await;
+    }
+    for session in &sessions {
+        // A run that was not acknowledged may have begun all the same.
+        let listed = client.call("ListRuns", json!({"sessionId": session})).await.unwrap();
+        for run in listed["runs"].as_array().unwrap() {
+            client.call("CancelRun", json!({"runId": run["runId"]})).await.unwrap();
+        }
+        let said = json!({"sessionId": session, "pipelineId": "worker_DAG", "ifBusy": "IF_BUSY_ENQUEUE"});
+        let last = client.call("StartRun", said).await.unwrap();
+        story::log_of(client, story::text(&last["runId"])).await;
+        assert_eq!(session_of(client, session).await["running"], Value::Null);
+    }
+    assert!(runs.len() > 100, "{} runs", runs.len());
 }
