@@ -114,7 +114,7 @@ pub async fn serve(config: Config) -> Result<Ended, StartError> {
     let RunLogOpened { log, survives: logs_survive } = run_log(&config);
     let store = session_store(&config)?;
     let sessions = Sessions::new(store, config.session.most);
-    let runs = Runs::new(log.clone(), shutdown.clone());
+    let runs = Runs::new(log.clone(), shutdown.clone()).watched(config.watch);
     let catalog = catalog(&config)?;
     let tools = Arc::new(McpRegistry::new(config.mcp.servers.clone())?);
     let repositories = Arc::new(repositories(&config, listener.address())?);
