@@ -17,6 +17,7 @@ mod http;
 mod killed;
 mod lifecycle;
 mod mcp;
+mod recovery;
 mod repositories;
 mod support;
 
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         killed::trials(),
         lifecycle::trials(),
         mcp::trials(),
+        recovery::trials(),
         repositories::trials(),
     ];
     let trials = trials.into_iter().flatten().collect();
