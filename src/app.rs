@@ -28,12 +28,13 @@ use crate::{
     },
     session::{Sessions, sweep_unused},
     storage::{
-        FileOptions, FileSessionStore, MemoryRunLog, MemorySessionStore, OpenError, RunLog, SessionStore,
+        FileOptions, FileSessionStore, MemoryRunLog, MemorySessionStore, OpenError, OpenLogError, RunLog,
+        SegmentRunLog, SessionStore,
     },
 };
 
 /// Files that are open beside connections: stores, logs, pipes of workers.
-const OTHER_FILES: u64 = 256;
+const OTHER_FILES: u64 = 512;
 
 /// How long the start waits until runs that were cut short are taken up. Some 10,000 are in a second; it takes longer
 /// only when the disk is full or fails.
@@ -61,6 +62,12 @@ pub enum StartError {
     /// The sessions cannot be read.
     #[error(transparent)]
     Sessions(#[from] OpenError),
+    /// The runs cannot be read.
+    #[error(transparent)]
+    Runs(#[from] OpenLogError),
+    /// A fault of the gateway.
+    #[error("reading the runs panicked")]
+    OpeningPanicked,
     /// A rule for hosts cannot be read.
     #[error("repos.hosts")]
     Hosts(#[from] HostRuleError),
@@ -111,7 +118,7 @@ pub async fn serve(config: Config) -> Result<Ended, StartError> {
 
     // From the inside out: what is stored, what runs, what serves.
     let shutdown = Shutdown::default();
-    let RunLogOpened { log, survives: logs_survive } = run_log(&config);
+    let RunLogOpened { log, survives: logs_survive } = run_log(&config).await?;
     let store = session_store(&config)?;
     let sessions = Sessions::new(store, config.session.most);
     let runs = Runs::new(log.clone(), shutdown.clone()).watched(config.watch);
@@ -204,8 +211,15 @@ fn bounded_connections(settings: ListenSettings, files: u64) -> ListenSettings {
     ListenSettings { max_connections: settings.max_connections.min(most), ..settings }
 }
 
-fn run_log(config: &Config) -> RunLogOpened {
-    RunLogOpened { log: Arc::new(MemoryRunLog::new(config.run.memory_limits())), survives: false }
+async fn run_log(config: &Config) -> Result<RunLogOpened, StartError> {
+    let Some(options) = config.run.segment_options() else {
+        let log = Arc::new(MemoryRunLog::new(config.run.memory_limits()));
+        return Ok(RunLogOpened { log, survives: false });
+    };
+    let folder = config.data.join("runs");
+    let opened = task::blocking(move || SegmentRunLog::open(folder, options)).await;
+    let log = Arc::new(opened.ok_or(StartError::OpeningPanicked)??);
+    Ok(RunLogOpened { log, survives: true })
 }
 
 /// Takes up the runs that the last end of the gateway cut short. What cannot be written yet is not waited for: it is taken

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{Exit, args::ExportArgs, failure::Failure, render::text};
 use crate::{
     model::{Run, RunId},
-    storage::{ReadError, RunLog},
+    storage::{ReadError, RunLog, SegmentRunLog},
     wire,
 };
 
@@ -33,7 +33,7 @@ struct Exported {
 pub(super) async fn export(args: ExportArgs) -> Result<Exit, Failure> {
     let log = open(&args.data)?;
     let all = args.run_ids.is_empty();
-    let run_ids = if all { log.live().await } else { args.run_ids };
+    let run_ids = if all { log.all().await } else { args.run_ids };
     let exported = match &args.out {
         Some(file) => export_to(&*log, &run_ids, File::create(file)?).await?,
         None => export_to(&*log, &run_ids, io::stdout().lock()).await?,
@@ -52,7 +52,8 @@ fn open(data: &Path) -> Result<Box<dyn RunLog>, Failure> {
     if !folder.is_dir() {
         return Err(Failure::NoLog(missing));
     }
-    Err(Failure::NoLog(missing))
+    let log = SegmentRunLog::open_read_only(&folder).map_err(|error| Failure::NoLog(error.to_string()))?;
+    Ok(Box::new(log))
 }
 
 async fn export_to(log: &dyn RunLog, run_ids: &[RunId], out: impl Write) -> io::Result<Exported> {

@@ -5,10 +5,15 @@ use std::time::Duration;
 use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
 use serde::{Deserialize, Serialize};
 
-use crate::storage::MemoryLimits;
+use crate::storage::{MemoryLimits, SegmentOptions, SyncMode};
 
 /// The longest pause between two commits. Nobody wants to wait longer for an event that is there.
 const LONGEST_COMMIT_INTERVAL: Duration = Duration::from_millis(100);
+
+/// A full log has about so many files, each of which is open.
+const SEGMENTS: u64 = 128;
+const SMALLEST_SEGMENT: u64 = 256 << 10;
+const LARGEST_SEGMENT: u64 = 1 << 30;
 
 /// How runs are kept.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -68,6 +73,24 @@ impl RunSettings {
     /// The bounds of the log in memory.
     pub fn memory_limits(&self) -> MemoryLimits {
         MemoryLimits { per_run: self.memory_per_run, total: self.memory_total }
+    }
+
+    /// How the log on disk behaves; `None` when runs are kept in memory.
+    pub fn segment_options(&self) -> Option<SegmentOptions> {
+        let sync = match self.log {
+            RunLogKind::Fsync => SyncMode::Fsync,
+            RunLogKind::Os => SyncMode::Os,
+            RunLogKind::Memory => return None,
+        };
+        Some(SegmentOptions {
+            sync,
+            commit_interval: self.commit_interval,
+            segment_bytes: (self.disk_total / SEGMENTS).clamp(SMALLEST_SEGMENT, LARGEST_SEGMENT),
+            total: self.disk_total,
+            per_run: self.disk_per_run,
+            most: self.most,
+            cache: self.cache,
+        })
     }
 
     /// What is wrong with the values, if anything is.

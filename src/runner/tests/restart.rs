@@ -150,6 +150,10 @@ impl RunLog for DamagedLog {
         self.log.live().await
     }
 
+    async fn all(&self) -> Vec<RunId> {
+        self.log.all().await
+    }
+
     async fn trim(&self, trim: Trim) {
         self.log.trim(trim).await;
     }
