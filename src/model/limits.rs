@@ -31,6 +31,10 @@ pub const NODE_IDS: usize = 100_000;
 /// Commands that wait for a run's writer. When it is full the worker waits; watchers never do.
 pub const WRITER_MAILBOX: usize = 256;
 
+/// KiB of events that wait for a run's writer, or are being written by it. Beyond it the worker waits. Four times the
+/// largest text of an event.
+pub const WRITER_MAILBOX_KIB: u32 = 4 << 10;
+
 /// Commands that a run's writer takes up in one append: what arrives while the previous append was under way.
 pub const WRITER_BATCH: usize = 256;
 

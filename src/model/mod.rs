@@ -5,6 +5,7 @@ mod cursor;
 mod entry;
 mod error;
 mod event;
+mod event_bytes;
 mod id;
 mod idempotency;
 pub mod limits;

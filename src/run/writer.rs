@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::EmitError;
@@ -19,6 +19,8 @@ use crate::{
 pub struct WriterHandle {
     run_id: RunId,
     mailbox: mpsc::Sender<Message>,
+    /// Bounds the mailbox in bytes.
+    room: Arc<Semaphore>,
     cancel: CancellationToken,
 }
 
@@ -41,6 +43,8 @@ struct Message {
     command: Command,
     /// What to do once the command's events are in the log.
     then: Then,
+    /// Its share of the mailbox, where its size is a worker's to choose.
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 #[derive(Debug)]
@@ -78,7 +82,9 @@ impl WriterHandle {
 
     /// Hands over an event; returns as soon as the mailbox has taken it.
     pub async fn emit(&self, draft: Draft) -> Result<(), EmitError> {
-        let message = Message { command: Command::Emit(draft), then: Then::Nothing };
+        let kib = u32::try_from(draft.bytes() / 1024 + 1).unwrap_or(u32::MAX).min(limits::WRITER_MAILBOX_KIB);
+        let room = self.room.clone().acquire_many_owned(kib).await.map_err(|_| EmitError::Gone)?;
+        let message = Message { command: Command::Emit(draft), then: Then::Nothing, _room: Some(room) };
         self.mailbox.send(message).await.map_err(|_| EmitError::Gone)
     }
 
@@ -106,7 +112,7 @@ impl WriterHandle {
 
     async fn send(&self, command: Command, then: impl FnOnce(Reply) -> Then) -> Result<RunState, EmitError> {
         let (reply, receiver) = oneshot::channel();
-        let message = Message { command, then: then(Reply(reply)) };
+        let message = Message { command, then: then(Reply(reply)), _room: None };
         self.mailbox.send(message).await.map_err(|_| EmitError::Gone)?;
         receiver.await.unwrap_or(Err(EmitError::Gone))
     }
@@ -116,7 +122,9 @@ impl Writer {
     pub(super) fn new(machine: RunMachine, log: Arc<dyn RunLog>) -> (Self, WriterHandle) {
         let (sender, mailbox) = mpsc::channel(limits::WRITER_MAILBOX);
         let cancel = CancellationToken::new();
-        let handle = WriterHandle { run_id: machine.run().run_id, mailbox: sender, cancel: cancel.clone() };
+        let room = Arc::new(Semaphore::new(limits::WRITER_MAILBOX_KIB as usize));
+        let handle =
+            WriterHandle { run_id: machine.run().run_id, mailbox: sender, room, cancel: cancel.clone() };
         (Self { machine, log, mailbox, cancel, waiting: HashMap::new(), full: false, lost: false }, handle)
     }
 
@@ -127,7 +135,11 @@ impl Writer {
             if self.mailbox.recv_many(&mut batch, limits::WRITER_BATCH).await == 0 {
                 // Everybody who could say something is gone, and nobody has said how it ended.
                 let error = RunError::permanent("internal", "the run was abandoned");
-                batch.push(Message { command: Command::Finish(Outcome::Failed(error)), then: Then::Nothing });
+                batch.push(Message {
+                    command: Command::Finish(Outcome::Failed(error)),
+                    then: Then::Nothing,
+                    _room: None,
+                });
             }
             self.write(std::mem::take(&mut batch)).await;
         }
@@ -144,7 +156,10 @@ impl Writer {
         let mut next = self.machine.clone();
         let mut events = Vec::new();
         let mut taken = Vec::new();
-        for Message { command, then } in batch {
+        // Held until the events are written.
+        let mut room = Vec::new();
+        for Message { command, then, _room } in batch {
+            room.extend(_room);
             let Some(command) = self.possible(command) else {
                 then.refuse(EmitError::Full);
                 continue;

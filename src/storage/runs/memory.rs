@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::{
     AppendError, CreateError, ListRuns, NewRun, PlacedRun, ReadError, RunLog, RunPage, Slice, Trim, UsedKey,
-    by_session::BySession, event_bytes::bytes_of, keys::UsedKeys, session_hints::SessionHints,
+    by_session::BySession, keys::UsedKeys, session_hints::SessionHints,
 };
 use crate::{
     model::{Digest, Entry, Event, Run, RunId, SessionId, limits},
@@ -74,7 +74,7 @@ impl RunLog for MemoryRunLog {
         let NewRun { run, events, params, key } = new;
         let mut state = self.state();
         let text: usize = params.iter().map(|(name, value)| name.len() + value.len()).sum();
-        let added = text + events.iter().map(bytes_of).sum::<usize>();
+        let added = text + events.iter().map(Event::bytes).sum::<usize>();
         if state.runs.contains_key(&run.run_id) {
             return Err(CreateError::Exists);
         }
@@ -105,7 +105,7 @@ impl RunLog for MemoryRunLog {
         if actual != expected {
             return Err(AppendError::Conflict { expected, actual });
         }
-        let added: usize = events.iter().map(bytes_of).sum();
+        let added: usize = events.iter().map(Event::bytes).sum();
         let log_bytes = log.bytes + added;
         let fits = log_bytes <= self.limits.per_run && state.make_room(self.limits.total, added);
         if !fits && !run.state.is_terminal() {
@@ -132,7 +132,7 @@ impl RunLog for MemoryRunLog {
         let mut bytes = 0;
         let fits = |entry: &&Arc<Entry>| {
             let before = bytes;
-            bytes += bytes_of(&entry.event);
+            bytes += entry.event.bytes();
             before == 0 || bytes <= max_bytes
         };
         let entries = log.entries[first..].iter().take_while(fits).cloned().collect();

@@ -9,7 +9,6 @@ use tokio::sync::watch;
 use crate::model::{Digest, Entry, Event, IdempotencyKey, Run, RunId, SessionId};
 
 mod by_session;
-mod event_bytes;
 mod keys;
 mod memory;
 mod segments;

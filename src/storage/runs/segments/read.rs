@@ -15,7 +15,7 @@ use super::{
 use crate::{
     model::{Entry, Run, RunError, RunId, RunState},
     runtime::task,
-    storage::runs::{ReadError, Slice, event_bytes::bytes_of},
+    storage::runs::{ReadError, Slice},
 };
 
 /// Records that lie within so many bytes are read at once.
@@ -30,7 +30,7 @@ pub(super) struct EntryBytes;
 
 impl Weighter<ChunkKey, Arc<Vec<Arc<Entry>>>> for EntryBytes {
     fn weight(&self, _key: &ChunkKey, entries: &Arc<Vec<Arc<Entry>>>) -> u64 {
-        entries.iter().map(|it| bytes_of(&it.event) as u64).sum::<u64>().max(1)
+        entries.iter().map(|it| it.event.bytes() as u64).sum::<u64>().max(1)
     }
 }
 
@@ -75,7 +75,7 @@ impl Shared {
             };
             let before = next;
             for entry in more.iter().filter(|it| it.event.sequence >= before) {
-                let size = bytes_of(&entry.event);
+                let size = entry.event.bytes();
                 if !entries.is_empty() && bytes + size > max_bytes {
                     return Ok(Slice { entries, last_sequence });
                 }
@@ -104,7 +104,7 @@ impl Shared {
             // As many as a reader may take at a time, and not the whole tail.
             let mut bytes = 0;
             let fits = |entry: &&Arc<Entry>| {
-                bytes += bytes_of(&entry.event);
+                bytes += entry.event.bytes();
                 bytes <= crate::model::limits::WATCH_BATCH_BYTES
             };
             let mut some: Vec<_> = kept.tail.iter().skip(skip).take_while(fits).cloned().collect();

@@ -17,8 +17,7 @@ use super::{
 use crate::{
     model::{Digest, Entry, Run, RunId, SessionId, limits},
     storage::runs::{
-        CreateError, UsedKey, by_session::BySession, event_bytes::bytes_of, keys::UsedKeys,
-        session_hints::SessionHints,
+        CreateError, UsedKey, by_session::BySession, keys::UsedKeys, session_hints::SessionHints,
     },
 };
 
@@ -280,7 +279,7 @@ impl Table {
         if has_run {
             kept.head = place;
         }
-        let bytes: usize = entries.iter().map(|it| bytes_of(&it.event)).sum();
+        let bytes: usize = entries.iter().map(|it| it.event.bytes()).sum();
         self.tail_bytes += bytes;
         self.tails.push_back((run_id, entries.len(), bytes));
         kept.tail.extend(entries);

@@ -2,12 +2,26 @@
 
 use serde_json::Value;
 
-use crate::model::{ClientView, Entry, Event, EventKind, ViewContent};
+use super::{ClientView, Draft, Entry, Event, EventKind, ViewContent};
 
-/// What an event takes in memory, encoded forms included: they are made on demand and are about as large again each.
-pub(super) fn bytes_of(event: &Event) -> usize {
-    let view = event.view.as_ref().map_or(0, view_bytes);
-    let kind = match &event.kind {
+impl Event {
+    /// What it takes in memory as an [`Entry`], encoded forms included: they are made on demand and are about as large
+    /// again each.
+    pub fn bytes(&self) -> usize {
+        let content = content_bytes(&self.message, self.view.as_ref(), &self.kind);
+        size_of::<Entry>() + (1 + Entry::FORMATS) * content
+    }
+}
+
+impl Draft {
+    /// What its texts and values take in memory.
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + content_bytes(&self.message, self.view.as_ref(), &self.kind)
+    }
+}
+
+fn content_bytes(message: &str, view: Option<&ClientView>, kind: &EventKind) -> usize {
+    let kind = match kind {
         EventKind::Delta { text } => text.len(),
         EventKind::Complete { output, .. } => value_bytes(output),
         EventKind::ToolRequest { args, tool_name, .. } => tool_name.len() + value_bytes(args),
@@ -18,8 +32,7 @@ pub(super) fn bytes_of(event: &Event) -> usize {
         EventKind::Error(error) => error.message.len() + error.code.len(),
         EventKind::Log | EventKind::Progress | EventKind::State { .. } | EventKind::Cancelled => 0,
     };
-    let content = event.message.len() + view + kind;
-    size_of::<Entry>() + (1 + Entry::FORMATS) * content
+    message.len() + view.map_or(0, view_bytes) + kind
 }
 
 fn view_bytes(view: &ClientView) -> usize {
