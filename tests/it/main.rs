@@ -11,6 +11,7 @@ mod command;
 mod conformance;
 mod console;
 mod conversation;
+mod cut;
 mod examples;
 mod hostile;
 mod http;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         conformance::trials(),
         console::trials(),
         conversation::trials(),
+        cut::trials(),
         examples::trials(),
         hostile::trials(),
         http::trials(),
