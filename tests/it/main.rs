@@ -18,6 +18,7 @@ mod http;
 mod killed;
 mod lifecycle;
 mod mcp;
+mod proxies;
 mod repositories;
 mod support;
 
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         killed::trials(),
         lifecycle::trials(),
         mcp::trials(),
+        proxies::trials(),
         repositories::trials(),
     ];
     let trials = trials.into_iter().flatten().collect();
