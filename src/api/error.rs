@@ -56,10 +56,7 @@ pub(super) fn cause_status(cause: &dyn Cause) -> Status {
 
 /// How a watch ends that is cut short, on gRPC, gRPC-Web and Connect.
 pub(super) fn watch_end_status(end: &WatchEnd) -> Status {
-    match end {
-        WatchEnd::Draining => cause_status(&crate::gateway::Draining),
-        WatchEnd::NotFound(cause) => cause_status(cause),
-    }
+    end.cause().map_or_else(|| cause_status(&crate::gateway::Draining), cause_status)
 }
 
 /// An operation's error as an HTTP response.

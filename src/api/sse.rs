@@ -78,7 +78,7 @@ fn event_stream(watch: Watch) -> Response {
             }
             Some(Signal::Silence) => Bytes::from_static(ALIVE),
             // The response ends without `close`, so that the browser comes back with its cursor.
-            Some(Signal::Cut(WatchEnd::Draining | WatchEnd::NotFound(_))) => {
+            Some(Signal::Cut(WatchEnd::Draining | WatchEnd::Read(_))) => {
                 *cut = true;
                 Bytes::new()
             }

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     model::{RunState, limits},
-    run::RunNotFound,
+    run::{ReadRunError, RunNotFound, RunUnreadable},
 };
 
 operation_error! {
@@ -15,11 +15,13 @@ operation_error! {
     pub enum CancelRunError {
         MissingField(MissingField),
         RunNotFound(RunNotFound),
+        RunUnreadable(RunUnreadable),
         Inner(Inner),
     }
 }
 
 pass_on!(RunIdError { MissingField, RunNotFound } => CancelRunError);
+pass_on!(ReadRunError { RunNotFound, RunUnreadable } => CancelRunError);
 
 impl Gateway {
     /// Asks a run to stop; gives its state afterwards. A run that has ended keeps its state, which is given.

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     model::{RunId, limits},
-    run::LogFull,
+    run::{LogFull, LogUnavailable},
     session::{CreateSessionError, SessionBusy, TooManySessions},
 };
 
@@ -35,6 +35,7 @@ operation_error! {
         MalformedField(MalformedField),
         Draining(Draining),
         LogFull(LogFull),
+        LogUnavailable(LogUnavailable),
         TooManySessions(TooManySessions),
         Inner(Inner),
     }
@@ -85,6 +86,7 @@ impl Gateway {
             pipeline_id: PLAN_PIPELINE.into(),
             params: Default::default(),
             if_busy: Default::default(),
+            key: None,
         };
         match self.begin_run(begun).await {
             Ok(run_id) => Ok(run_id),
@@ -120,6 +122,7 @@ impl From<BeginRunError> for InitRunError {
     fn from(error: BeginRunError) -> Self {
         match error {
             BeginRunError::LogFull(cause) => cause.into(),
+            BeginRunError::LogUnavailable(cause) => cause.into(),
             BeginRunError::Draining(cause) => cause.into(),
             BeginRunError::Inner(cause) => cause.into(),
             // The session was made or found a moment ago.

@@ -55,7 +55,7 @@ impl Gateway {
             token => Some(RunId::parse(token).map_err(|_| malformed("page_token", "is of no page"))?),
         };
         let session_id = self.get_session(caller, &request.session_id).await?.session_id.clone();
-        let page = self.runs.list(run::ListRuns { session_id, before, limit }).await;
+        let page = self.runs.list(run::ListRuns { session_id, before, limit }).await.map_err(Inner::new)?;
         let last = page.runs.last().filter(|_| page.more);
         let next_page_token = last.map(|it| it.run_id.to_string()).unwrap_or_default();
         Ok(RunList { runs: page.runs, next_page_token })

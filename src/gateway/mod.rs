@@ -26,7 +26,7 @@ use crate::{
     session::Sessions,
 };
 
-use idempotency::Idempotency;
+use idempotency::KeyLocks;
 
 pub use cancel_run::CancelRunError;
 pub use error::{
@@ -54,7 +54,7 @@ pub struct Gateway {
     sessions: Sessions,
     runs: Runs,
     launcher: Launcher,
-    idempotency: Arc<Idempotency>,
+    key_locks: Arc<KeyLocks>,
     shutdown: Shutdown,
 }
 
@@ -68,7 +68,7 @@ pub struct Caller {
 impl Gateway {
     /// A gateway of these parts.
     pub fn new(sessions: Sessions, runs: Runs, launcher: Launcher, shutdown: Shutdown) -> Self {
-        Self { sessions, runs, launcher, idempotency: Arc::default(), shutdown }
+        Self { sessions, runs, launcher, key_locks: Arc::default(), shutdown }
     }
 
     /// True until the gateway drains.

@@ -8,8 +8,8 @@ use super::{
     error::{operation_error, pass_on},
 };
 use crate::{
-    model::{Command, Outcome, RunError, RunId, SessionId, WorkerKey, limits},
-    run::{LogFull, StartWriterError},
+    model::{Command, IdempotencyKey, Outcome, RunError, RunId, SessionId, WorkerKey, limits},
+    run::{BeginLog, LogFull, LogUnavailable, StartWriterError},
     runner::RunRequest,
     runtime::clock,
     session::{ClaimError, Claimed, IfBusy, SessionBusy, SessionNotFound, SessionQueueFull},
@@ -47,6 +47,7 @@ pub(super) struct BeginRun {
     pub(super) pipeline_id: WorkerKey,
     pub(super) params: BTreeMap<String, String>,
     pub(super) if_busy: IfBusy,
+    pub(super) key: Option<IdempotencyKey>,
 }
 
 operation_error! {
@@ -61,6 +62,7 @@ operation_error! {
         SessionBusy(SessionBusy),
         SessionQueueFull(SessionQueueFull),
         LogFull(LogFull),
+        LogUnavailable(LogUnavailable),
         Draining(Draining),
         Inner(Inner),
     }
@@ -73,6 +75,7 @@ operation_error! {
         SessionBusy(SessionBusy),
         SessionQueueFull(SessionQueueFull),
         LogFull(LogFull),
+        LogUnavailable(LogUnavailable),
         Draining(Draining),
         Inner(Inner),
     }
@@ -80,7 +83,10 @@ operation_error! {
 
 pass_on!(SessionIdError { MissingField, SessionNotFound } => StartRunError);
 pass_on!(ReadSessionError { SessionNotFound, Inner } => StartRunError);
-pass_on!(BeginRunError { SessionNotFound, SessionBusy, SessionQueueFull, LogFull, Draining, Inner } => StartRunError);
+pass_on!(
+    BeginRunError { SessionNotFound, SessionBusy, SessionQueueFull, LogFull, LogUnavailable, Draining, Inner }
+    => StartRunError
+);
 
 impl Gateway {
     /// Starts a run in a session.
@@ -97,17 +103,17 @@ impl Gateway {
         let resolver = self.launcher.contexts().of(&session_id).resolver(&session);
         let worker = resolver.resolve(&key).ok_or(UnknownWorker(key))?;
         let pipeline_id = worker.spec().key.clone();
-        let fingerprint = fingerprint(&pipeline_id, &request);
-        let begun = BeginRun { session_id, pipeline_id, params: request.params, if_busy: request.if_busy };
+        let text = &request.idempotency_key;
+        let key = (!text.is_empty())
+            .then(|| IdempotencyKey::new(&session_id, text, &canonical(&pipeline_id, &request)));
+        let StartRun { params, if_busy, .. } = request;
+        let begun = BeginRun { session_id, pipeline_id, params, if_busy, key: None };
         let gateway = self.clone();
         complete(async move {
-            if request.idempotency_key.is_empty() {
-                return Ok(gateway.begin_run(begun).await?);
+            match key {
+                Some(key) => gateway.begin_once(key, begun).await,
+                None => Ok(gateway.begin_run(begun).await?),
             }
-            let name = (begun.session_id.clone(), request.idempotency_key);
-            let once =
-                gateway.idempotency.once(name, fingerprint, async { Ok(gateway.begin_run(begun).await?) });
-            once.await
         })
         .await
     }
@@ -116,10 +122,17 @@ impl Gateway {
     /// simultaneous calls for one session exactly one gets it.
     pub(super) async fn begin_run(&self, begun: BeginRun) -> Result<RunId, BeginRunError> {
         self.check_open()?;
-        let BeginRun { session_id, pipeline_id, params, if_busy } = begun;
+        let BeginRun { session_id, pipeline_id, params, if_busy, key } = begun;
         let run_id = clock::new_run_id();
         let claimed = self.sessions.claim(&session_id, run_id, if_busy).await?;
-        let writer = match self.runs.create(run_id, session_id.clone(), pipeline_id.clone()).await {
+        let log = BeginLog {
+            run_id,
+            session_id: session_id.clone(),
+            pipeline_id: pipeline_id.clone(),
+            params: params.clone(),
+            key,
+        };
+        let writer = match self.runs.create(log).await {
             Ok(writer) => writer,
             Err(error) => {
                 self.launcher.release(&session_id, run_id, None).await;
@@ -149,7 +162,7 @@ impl Gateway {
 }
 
 /// What tells two requests apart that come with the same idempotency key.
-fn fingerprint(pipeline_id: &WorkerKey, request: &StartRun) -> String {
+fn canonical(pipeline_id: &WorkerKey, request: &StartRun) -> String {
     format!(
         "{:?}",
         (pipeline_id.normalized(), &request.params, request.if_busy, request.cancel_on_disconnect)
@@ -196,7 +209,9 @@ impl From<StartWriterError> for BeginRunError {
     fn from(error: StartWriterError) -> Self {
         match error {
             StartWriterError::Full(cause) => cause.into(),
-            StartWriterError::Exists(_) => Inner::new(error).into(),
+            StartWriterError::Unavailable(cause) => cause.into(),
+            // Ids are fresh, and a key is looked up under its lock.
+            StartWriterError::Exists(_) | StartWriterError::KeyUsed(_) => Inner::new(error).into(),
         }
     }
 }

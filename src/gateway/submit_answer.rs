@@ -5,7 +5,7 @@ use super::{
     error::{operation_error, pass_on},
     required_run_id,
 };
-use crate::run::RunNotFound;
+use crate::run::{ReadRunError, RunNotFound, RunUnreadable};
 
 /// What the client answers.
 #[derive(Debug, Clone)]
@@ -27,11 +27,13 @@ operation_error! {
     pub enum SubmitAnswerError {
         MissingField(MissingField),
         RunNotFound(RunNotFound),
+        RunUnreadable(RunUnreadable),
         NotPending(NotPending),
     }
 }
 
 pass_on!(RunIdError { MissingField, RunNotFound } => SubmitAnswerError);
+pass_on!(ReadRunError { RunNotFound, RunUnreadable } => SubmitAnswerError);
 
 impl Gateway {
     /// Hands an answer to the run that waits for it. No worker asks for tools or approvals, so none is ever pending.

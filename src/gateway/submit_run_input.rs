@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     model::{RunId, Session, limits},
-    run::LogFull,
+    run::{LogFull, LogUnavailable},
     session::{IfBusy, SessionBusy, SessionNotFound, SessionQueueFull},
 };
 
@@ -33,6 +33,7 @@ operation_error! {
         SessionBusy(SessionBusy),
         SessionQueueFull(SessionQueueFull),
         LogFull(LogFull),
+        LogUnavailable(LogUnavailable),
         Draining(Draining),
         Inner(Inner),
     }
@@ -41,7 +42,8 @@ operation_error! {
 pass_on!(SessionIdError { MissingField, SessionNotFound } => SubmitRunInputError);
 pass_on!(ReadSessionError { SessionNotFound, Inner } => SubmitRunInputError);
 pass_on!(
-    BeginRunError { SessionNotFound, SessionBusy, SessionQueueFull, LogFull, Draining, Inner } => SubmitRunInputError
+    BeginRunError { SessionNotFound, SessionBusy, SessionQueueFull, LogFull, LogUnavailable, Draining, Inner }
+    => SubmitRunInputError
 );
 
 impl Gateway {
@@ -71,7 +73,8 @@ impl Gateway {
             }
             let params = [("user_input".to_owned(), input)].into();
             let if_busy = IfBusy::Reject;
-            let begun = BeginRun { session_id, pipeline_id: PLAN_PIPELINE.into(), params, if_busy };
+            let begun =
+                BeginRun { session_id, pipeline_id: PLAN_PIPELINE.into(), params, if_busy, key: None };
             Ok(gateway.begin_run(begun).await?)
         })
         .await

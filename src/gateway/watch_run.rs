@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     model::Position,
-    run::{CursorOutOfRange, RunNotFound, Watch, WatchError},
+    run::{CursorOutOfRange, ReadRunError, RunNotFound, RunUnreadable, Watch, WatchError},
 };
 
 /// What the client says.
@@ -24,12 +24,14 @@ operation_error! {
     pub enum WatchRunError {
         MissingField(MissingField),
         RunNotFound(RunNotFound),
+        RunUnreadable(RunUnreadable),
         BadCursor(BadCursor),
         OutOfRange(CursorOutOfRange),
     }
 }
 
 pass_on!(RunIdError { MissingField, RunNotFound } => WatchRunError);
+pass_on!(ReadRunError { RunNotFound, RunUnreadable } => WatchRunError);
 
 impl Gateway {
     /// Begins to read the run's log.
@@ -46,7 +48,7 @@ impl Gateway {
 impl From<WatchError> for WatchRunError {
     fn from(error: WatchError) -> Self {
         match error {
-            WatchError::NotFound(cause) => cause.into(),
+            WatchError::Read(cause) => cause.into(),
             WatchError::OutOfRange(cause) => cause.into(),
         }
     }

@@ -54,6 +54,8 @@ pub enum EventKind {
     State {
         /// The state entered.
         state: RunState,
+        /// How often its workers were begun from the start, this time included.
+        attempt: u32,
     },
     /// The run waits for the person.
     InputRequired {

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use jiff::SignedDuration;
+
 /// The largest message a client may send. Larger ones fail with RESOURCE_EXHAUSTED. The default of every gRPC stack.
 pub const MESSAGE_BYTES: usize = 4 << 20;
 
@@ -41,11 +43,12 @@ pub const REQUESTS_PER_RUN: usize = 1000;
 /// Runs that wait for one session. One more is RESOURCE_EXHAUSTED. Nobody reads more answers than this one by one.
 pub const WAITING_PER_SESSION: usize = 16;
 
-/// Idempotency keys that are remembered. Beyond it the oldest are forgotten before their time.
-pub const IDEMPOTENCY_KEYS: usize = 100_000;
+/// Idempotency keys that are remembered, at about 100 bytes of memory each. Beyond it the oldest are forgotten before
+/// their time.
+pub const IDEMPOTENCY_KEYS: usize = 1_000_000;
 
 /// How long an idempotency key is remembered.
-pub const IDEMPOTENCY_KEPT: Duration = Duration::from_secs(24 * 3600);
+pub const IDEMPOTENCY_KEPT: SignedDuration = SignedDuration::from_hours(24);
 
 /// Characters of a user id, a purpose, a repository's address. Longer ones are INVALID_ARGUMENT.
 pub const SHORT_TEXT_BYTES: usize = 2048;

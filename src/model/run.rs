@@ -1,7 +1,7 @@
 //! The run state machine: `state + command + now -> events`, without clock or I/O.
 //!
 //! ```text
-//! QUEUED ──start──> RUNNING <──answer── WAITING_INPUT
+//! QUEUED ──start──> RUNNING <──answer── WAITING_INPUT     (a rerun leads back to QUEUED)
 //!    │                 │ ───ask──────────────^ │
 //!    │                 ├──cancel──> CANCELLING <┘
 //!    └──cancel─┐       │                │
@@ -38,6 +38,9 @@ pub struct Run {
     pub last_sequence: u64,
     /// Why it failed.
     pub error: Option<RunError>,
+    /// How often its workers were begun from the start, this time included.
+    #[serde(default = "first_attempt")]
+    pub attempt: u32,
 }
 
 /// Where a run stands.
@@ -126,6 +129,8 @@ pub enum Command {
     },
     /// Its workers have ended.
     Finish(Outcome),
+    /// Its workers are gone with their process, and will be begun again from the start.
+    Rerun,
 }
 
 /// Why a run does not take a command.
@@ -219,16 +224,17 @@ impl RunMachine {
             finished_at: None,
             last_sequence: 0,
             error: None,
+            attempt: 1,
         };
-        let mut machine = Self {
-            run,
-            progress_percent: 0,
-            cancel_reason: String::new(),
-            questions: BTreeMap::new(),
-            asked: 0,
-        };
+        let mut machine = Self::restore(run, 0);
         let event = machine.state_event(RunState::Queued, "", now);
         (machine, event)
+    }
+
+    /// A run whose workers are gone with their process: what is known of it, and the progress that its newest event told.
+    /// Nobody waits for the answers to its questions any more.
+    pub fn restore(run: Run, progress_percent: u8) -> Self {
+        Self { run, progress_percent, cancel_reason: String::new(), questions: BTreeMap::new(), asked: 0 }
     }
 
     /// What is known of the run beside its log.
@@ -249,6 +255,7 @@ impl RunMachine {
             Command::Withdraw { request_id } => self.close(Some(request_id), "input no longer awaited", now),
             Command::Cancel { reason } => Ok(self.cancel(reason, now)),
             Command::Finish(outcome) => Ok(vec![self.finish(outcome, now)]),
+            Command::Rerun => Ok(vec![self.rerun(now)]),
         }
     }
 
@@ -262,8 +269,21 @@ impl RunMachine {
         if self.run.state != RunState::Queued {
             return Err(Refused::Started);
         }
-        self.run.started_at = Some(now);
+        self.run.started_at.get_or_insert(now);
         Ok(vec![self.state_event(RunState::Running, "", now)])
+    }
+
+    /// Who asked for the end gets it; every other run waits for its turn once more.
+    fn rerun(&mut self, now: Timestamp) -> Event {
+        if self.run.state == RunState::Cancelling {
+            return self.finish(Outcome::Cancelled, now);
+        }
+        self.questions.clear();
+        // A run whose workers never began is still at its first attempt.
+        if self.run.started_at.is_some() {
+            self.run.attempt += 1;
+        }
+        self.state_event(RunState::Queued, "the gateway ended meanwhile; the run begins again", now)
     }
 
     fn ask(&mut self, request_id: RequestId, prompt: String, now: Timestamp) -> Result<Vec<Event>, Refused> {
@@ -342,7 +362,7 @@ impl RunMachine {
 
     fn state_event(&mut self, state: RunState, message: &str, now: Timestamp) -> Event {
         self.run.state = state;
-        self.number(Draft::new(EventKind::State { state }, message), now)
+        self.number(Draft::new(EventKind::State { state, attempt: self.run.attempt }, message), now)
     }
 
     fn number(&mut self, draft: Draft, now: Timestamp) -> Event {
@@ -358,6 +378,10 @@ impl RunMachine {
             kind: draft.kind,
         }
     }
+}
+
+fn first_attempt() -> u32 {
+    1
 }
 
 #[cfg(test)]
@@ -382,6 +406,7 @@ mod tests {
             1 => name().prop_map(|request_id| Command::Withdraw { request_id }),
             1 => Just(Command::Cancel { reason: "enough".into() }),
             1 => outcome.prop_map(Command::Finish),
+            1 => Just(Command::Rerun),
         ];
         proptest::collection::vec(command, 0..40)
     }
@@ -412,7 +437,7 @@ mod tests {
             prop_assert_eq!(terminal, usize::from(machine.run().state.is_terminal()));
             prop_assert!(log.iter().rev().skip(1).all(|it| !it.kind.is_terminal()), "the terminal event is the last");
             let told = log.iter().rev().find_map(|it| match it.kind {
-                EventKind::State { state } => Some(state),
+                EventKind::State { state, .. } => Some(state),
                 _ => None,
             });
             if !machine.run().state.is_terminal() {

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::model::{Cause, Code, Refused, RunId};
+use crate::{
+    model::{Cause, Code, Refused, RunId},
+    storage::{ReadError, UsedKey},
+};
 
 /// No run has this id, or it is no longer kept.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -27,9 +30,47 @@ pub struct CursorOutOfRange {
 #[error("the run log is full; try again when a run has ended")]
 pub struct LogFull;
 
+/// The run log cannot be written at present. Nothing that was acknowledged is lost.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the run log cannot be written: {}; no run can be started until it can", if *disk_full { "its disk is full" } else { "its disk fails" })]
+pub struct LogUnavailable {
+    /// True when there is no room on the disk.
+    pub disk_full: bool,
+}
+
+/// What is stored of a run cannot be read.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{}", match damaged {
+    true => format!("the log of run {run_id} is damaged; only what comes before the damage can be read"),
+    false => format!("the log of run {run_id} cannot be read at present"),
+})]
+pub struct RunUnreadable {
+    /// The run.
+    pub run_id: RunId,
+    /// True when trying again will not help.
+    pub damaged: bool,
+}
+
+/// Why a run cannot be read.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ReadRunError {
+    /// There is no such run.
+    #[error(transparent)]
+    RunNotFound(#[from] RunNotFound),
+    /// What is stored of it cannot be read.
+    #[error(transparent)]
+    RunUnreadable(#[from] RunUnreadable),
+}
+
 /// Why a run's log was not begun.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StartWriterError {
+    /// The idempotency key stands for another run.
+    #[error("the idempotency key was used before")]
+    KeyUsed(UsedKey),
+    /// The log cannot be written.
+    #[error(transparent)]
+    Unavailable(#[from] LogUnavailable),
     /// There is no room.
     #[error(transparent)]
     Full(#[from] LogFull),
@@ -41,9 +82,9 @@ pub enum StartWriterError {
 /// Why a watch cannot begin.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum WatchError {
-    /// There is no such run.
+    /// The run cannot be read.
     #[error(transparent)]
-    NotFound(#[from] RunNotFound),
+    Read(#[from] ReadRunError),
     /// The cursor lies beyond the end.
     #[error(transparent)]
     OutOfRange(#[from] CursorOutOfRange),
@@ -55,9 +96,20 @@ pub enum WatchEnd {
     /// The gateway is draining; the watch can be resumed with the last cursor.
     #[error("the gateway is draining; resume with the last cursor")]
     Draining,
-    /// The run is no longer kept.
+    /// The run is no longer kept, or what is stored of it cannot be read.
     #[error(transparent)]
-    NotFound(#[from] RunNotFound),
+    Read(#[from] ReadRunError),
+}
+
+impl WatchEnd {
+    /// What is told of it, where it is an error of the run. The drain of the gateway is none.
+    pub fn cause(&self) -> Option<&dyn Cause> {
+        match self {
+            Self::Draining => None,
+            Self::Read(ReadRunError::RunNotFound(cause)) => Some(cause),
+            Self::Read(ReadRunError::RunUnreadable(cause)) => Some(cause),
+        }
+    }
 }
 
 /// Why a run does not take what is said to it.
@@ -72,6 +124,19 @@ pub enum EmitError {
     /// The run's writer has ended.
     #[error("the run has ended")]
     Gone,
+}
+
+impl ReadRunError {
+    pub(super) fn new(run_id: RunId, error: &ReadError) -> Self {
+        match error {
+            ReadError::NotFound => RunNotFound { run_id: run_id.to_string() }.into(),
+            ReadError::Damaged => RunUnreadable { run_id, damaged: true }.into(),
+            ReadError::Failed(source) => {
+                tracing::error!(%run_id, error = %source, "could not read the log of a run");
+                RunUnreadable { run_id, damaged: false }.into()
+            }
+        }
+    }
 }
 
 impl Cause for RunNotFound {
@@ -113,5 +178,33 @@ impl Cause for LogFull {
 
     fn retry_delay(&self) -> Option<Duration> {
         Some(Duration::from_secs(5))
+    }
+}
+
+impl Cause for LogUnavailable {
+    fn code(&self) -> Code {
+        Code::Unavailable
+    }
+
+    fn reason(&self) -> &'static str {
+        "RUN_LOG_UNAVAILABLE"
+    }
+
+    fn retry_delay(&self) -> Option<Duration> {
+        Some(Duration::from_secs(5))
+    }
+}
+
+impl Cause for RunUnreadable {
+    fn code(&self) -> Code {
+        if self.damaged { Code::Internal } else { Code::Unavailable }
+    }
+
+    fn reason(&self) -> &'static str {
+        if self.damaged { "RUN_DAMAGED" } else { "RUN_UNREADABLE" }
+    }
+
+    fn metadata(&self) -> Vec<(&'static str, String)> {
+        vec![("run_id", self.run_id.to_string())]
     }
 }

@@ -6,11 +6,14 @@ mod runs;
 mod watch;
 mod writer;
 
-pub use error::{CursorOutOfRange, EmitError, LogFull, RunNotFound, StartWriterError, WatchEnd, WatchError};
+pub use error::{
+    CursorOutOfRange, EmitError, LogFull, LogUnavailable, ReadRunError, RunNotFound, RunUnreadable,
+    StartWriterError, WatchEnd, WatchError,
+};
 pub use retention::sweep_ended;
-pub use runs::Runs;
+pub use runs::{BeginLog, Runs};
 pub use watch::Watch;
 pub use writer::WriterHandle;
 
 // What a listing is asked by and what it gives.
-pub use crate::storage::{ListRuns, RunPage};
+pub use crate::storage::{ListRuns, ReadError, RunPage, UsedKey};

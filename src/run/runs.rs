@@ -1,23 +1,27 @@
 //! All runs: the live ones by their writers, the ended ones by their logs.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
+    io::ErrorKind,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use super::{
-    CursorOutOfRange, EmitError, LogFull, RunNotFound, StartWriterError, Watch, WatchError, WriterHandle,
-    writer::Writer,
+    CursorOutOfRange, EmitError, LogFull, LogUnavailable, ReadRunError, StartWriterError, Watch, WatchError,
+    WriterHandle, writer::Writer,
 };
 use crate::{
-    model::{Command, Position, Refused, RequestId, Run, RunId, RunMachine, RunState, SessionId, WorkerKey},
+    model::{
+        Command, IdempotencyKey, Position, Refused, RequestId, Run, RunId, RunMachine, RunState, SessionId,
+        WorkerKey,
+    },
     runtime::{
         clock,
         shutdown::Shutdown,
         task::{self, TaskKind},
     },
-    storage::{CreateError, ListRuns, ReadError, RunLog, RunPage},
+    storage::{CreateError, ListRuns, NewRun, ReadError, RunLog, RunPage, UsedKey},
 };
 
 /// The map from run id to channel. Bounded by the log: a live run has a log, and the log has bounds.
@@ -28,6 +32,21 @@ pub struct Runs {
     shutdown: Shutdown,
 }
 
+/// What begins the log of a run.
+#[derive(Debug, Clone)]
+pub struct BeginLog {
+    /// Names the run.
+    pub run_id: RunId,
+    /// The session it was started in.
+    pub session_id: SessionId,
+    /// The worker at the end of its DAG.
+    pub pipeline_id: WorkerKey,
+    /// The client's parameters.
+    pub params: BTreeMap<String, String>,
+    /// What the client named the request by.
+    pub key: Option<IdempotencyKey>,
+}
+
 impl Runs {
     /// Runs whose events are kept in `log`.
     pub fn new(log: Arc<dyn RunLog>, shutdown: Shutdown) -> Self {
@@ -35,18 +54,48 @@ impl Runs {
     }
 
     /// Begins the log of a new run and starts its writer.
-    pub async fn create(
+    pub async fn create(&self, begun: BeginLog) -> Result<WriterHandle, StartWriterError> {
+        let BeginLog { run_id, session_id, pipeline_id, params, key } = begun;
+        let (machine, first) = RunMachine::create(run_id, session_id, pipeline_id, clock::now());
+        let new = NewRun { run: machine.run().clone(), events: vec![first], params, key };
+        self.log.create(new).await.map_err(|error| match error {
+            CreateError::Exists => StartWriterError::Exists(run_id),
+            CreateError::KeyUsed(used) => StartWriterError::KeyUsed(used),
+            CreateError::Full => LogFull.into(),
+            CreateError::Unavailable(error) => {
+                let disk_full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
+                LogUnavailable { disk_full }.into()
+            }
+        })?;
+        Ok(self.start_writer(machine))
+    }
+
+    /// The runs that the end of the process before this one cut short, in the order of their making.
+    pub async fn cut_short(&self) -> Vec<RunId> {
+        self.log.live().await
+    }
+
+    /// Starts the writer of a run that was cut short, with the parameters that the run was started with.
+    pub async fn take_up(
         &self,
         run_id: RunId,
-        session_id: SessionId,
-        pipeline_id: WorkerKey,
-    ) -> Result<WriterHandle, StartWriterError> {
-        let (machine, first) = RunMachine::create(run_id, session_id, pipeline_id, clock::now());
-        let created = self.log.create(machine.run().clone(), vec![first]).await;
-        created.map_err(|error| match error {
-            CreateError::Exists => StartWriterError::Exists(run_id),
-            CreateError::Full => LogFull.into(),
-        })?;
+    ) -> Result<(WriterHandle, Run, BTreeMap<String, String>), ReadRunError> {
+        let unread = |error| ReadRunError::new(run_id, &error);
+        let run = self.log.run(run_id).await.map_err(unread)?;
+        let params = self.log.params(run_id).await.map_err(unread)?;
+        let newest = run.last_sequence.saturating_sub(1);
+        let newest = self.log.read(run_id, newest, 1).await.map_err(unread)?;
+        let progress = newest.entries.last().map_or(0, |it| it.event.progress_percent);
+        Ok((self.start_writer(RunMachine::restore(run.clone(), progress)), run, params))
+    }
+
+    /// What an idempotency key was used for.
+    pub async fn used_key(&self, key: &IdempotencyKey) -> Option<UsedKey> {
+        self.log.used_key(key.name).await
+    }
+
+    fn start_writer(&self, machine: RunMachine) -> WriterHandle {
+        let run_id = machine.run().run_id;
         let (writer, handle) = Writer::new(machine, self.log.clone());
         self.live().insert(run_id, handle.clone());
         let runs = self.clone();
@@ -54,21 +103,21 @@ impl Runs {
             writer.run().await;
             runs.live().remove(&run_id);
         });
-        Ok(handle)
+        handle
     }
 
     /// What is known of a run beside its log.
-    pub async fn get(&self, run_id: RunId) -> Result<Run, RunNotFound> {
-        self.log.run(run_id).await.map_err(|error| not_found(run_id, &error))
+    pub async fn get(&self, run_id: RunId) -> Result<Run, ReadRunError> {
+        self.log.run(run_id).await.map_err(|error| ReadRunError::new(run_id, &error))
     }
 
     /// Runs of a session, newest first.
-    pub async fn list(&self, request: ListRuns) -> RunPage {
+    pub async fn list(&self, request: ListRuns) -> Result<RunPage, ReadError> {
         self.log.list(request).await
     }
 
     /// Asks a run to stop; gives its state afterwards. A run that has ended keeps its state.
-    pub async fn cancel(&self, run_id: RunId, reason: String) -> Result<RunState, RunNotFound> {
+    pub async fn cancel(&self, run_id: RunId, reason: String) -> Result<RunState, ReadRunError> {
         let writer = self.live().get(&run_id).cloned();
         if let Some(writer) = writer
             && let Ok(state) = writer.apply(Command::Cancel { reason }).await
@@ -94,7 +143,7 @@ impl Runs {
 
     /// Begins to read a run's log at `position`.
     pub async fn watch(&self, run_id: RunId, position: Position) -> Result<Watch, WatchError> {
-        let missing = |error| WatchError::NotFound(not_found(run_id, &error));
+        let missing = |error| WatchError::Read(ReadRunError::new(run_id, &error));
         // Subscribed before the end is read, so that nothing can slip in between.
         let hints = self.log.follow(run_id).await.map_err(missing)?;
         let run = self.log.run(run_id).await.map_err(missing)?;
@@ -123,11 +172,5 @@ impl Runs {
 
     fn live(&self) -> MutexGuard<'_, HashMap<RunId, WriterHandle>> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn not_found(run_id: RunId, error: &ReadError) -> RunNotFound {
-    match error {
-        ReadError::NotFound => RunNotFound { run_id: run_id.to_string() },
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{RunNotFound, WatchEnd};
+use super::{ReadRunError, WatchEnd};
 use crate::{
     model::{Entry, RunId, limits},
     storage::{ReadError, RunLog},
@@ -51,7 +51,7 @@ impl Watch {
             self.hints.mark_unchanged();
             let slice = match self.log.read(self.run_id, self.after, limits::WATCH_BATCH_BYTES).await {
                 Ok(slice) => slice,
-                Err(ReadError::NotFound) => return Some(Err(self.lost())),
+                Err(error) => return Some(Err(self.lost(&error))),
             };
             if let Some(last) = slice.entries.last() {
                 self.after = last.event.sequence;
@@ -60,7 +60,7 @@ impl Watch {
             }
             tokio::select! {
                 changed = self.hints.changed() => if changed.is_err() {
-                    return Some(Err(self.lost()));
+                    return Some(Err(self.lost(&ReadError::NotFound)));
                 },
                 () = self.draining.cancelled() => {}
             }
@@ -68,8 +68,8 @@ impl Watch {
         None
     }
 
-    fn lost(&mut self) -> WatchEnd {
+    fn lost(&mut self, error: &ReadError) -> WatchEnd {
         self.at_end = true;
-        RunNotFound { run_id: self.run_id.to_string() }.into()
+        ReadRunError::new(self.run_id, error).into()
     }
 }

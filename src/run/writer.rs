@@ -189,6 +189,7 @@ impl Writer {
         let appended = self.log.append(next.run().clone(), expected, events).await;
         appended.map_err(|error| match error {
             AppendError::Full => EmitError::Full,
+            AppendError::Closed => EmitError::Gone,
             AppendError::NotFound | AppendError::Conflict { .. } => {
                 tracing::error!(run_id = %self.machine.run().run_id, %error, "the run has another writer");
                 EmitError::Gone

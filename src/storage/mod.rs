@@ -1,4 +1,4 @@
-//! What survives: sessions and run logs. One trait each, with implementations that are chosen by configuration.
+//! What survives: sessions, run logs and idempotency keys. One trait each, with implementations that are chosen by configuration.
 //!
 //! The traits ask only for what a shared engine can do too: append with the expected sequence, range read, follow from
 //! a sequence, compare-and-set by revision. Nothing assumes that one process sees everything.
@@ -7,7 +7,8 @@ pub mod runs;
 pub mod sessions;
 
 pub use runs::{
-    AppendError, CreateError, ListRuns, MemoryLimits, MemoryRunLog, ReadError, RunLog, RunPage, Slice,
+    AppendError, CreateError, ListRuns, MemoryLimits, MemoryRunLog, NewRun, PlacedRun, ReadError, RunLog,
+    RunPage, Slice, Trim, UsedKey,
 };
 pub use sessions::{
     FileOptions, FileSessionStore, Loaded, MemorySessionStore, OpenError, PutError, Revision, SessionStore,

@@ -118,8 +118,9 @@ fn event_detail(kind: &EventKind) -> (v1::EventType, Option<Detail>) {
         EventKind::Delta { text } => {
             (EventType::Delta, Some(Detail::Delta(v1::DeltaDetail { text: text.clone() })))
         }
-        EventKind::State { state } => {
-            (EventType::State, Some(Detail::State(v1::StateDetail { state: run_state(*state).into() })))
+        EventKind::State { state, attempt } => {
+            let detail = v1::StateDetail { state: run_state(*state).into(), attempt: *attempt };
+            (EventType::State, Some(Detail::State(detail)))
         }
         EventKind::InputRequired { request_id, prompt } => {
             let detail = v1::InputRequiredDetail { request_id: request_id.0.clone(), prompt: prompt.clone() };

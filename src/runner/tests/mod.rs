@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     model::{Event, EventKind, NodeState, Position, RunError, RunId, Session, SessionId, WorkerKey},
-    run::{Runs, WriterHandle},
+    run::{BeginLog, Runs, WriterHandle},
     runtime::{clock, shutdown::Shutdown},
     session::{Claimed, IfBusy, Sessions},
     storage::{MemoryLimits, MemoryRunLog, MemorySessionStore},
@@ -146,10 +146,16 @@ impl Bench {
         let claimed = self.sessions.claim(&self.session_id, run_id, IfBusy::Reject).await.unwrap();
         let Claimed::Held(session) = claimed else { panic!("the session is free") };
         let pipeline_id = WorkerKey::new(key);
-        let created = self.runs.create(run_id, self.session_id.clone(), pipeline_id.clone());
-        let writer = created.await.unwrap();
         let params = params.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let params = BTreeMap::from_iter(params);
+        let log = BeginLog {
+            run_id,
+            session_id: self.session_id.clone(),
+            pipeline_id: pipeline_id.clone(),
+            params: params.clone(),
+            key: None,
+        };
+        let writer = self.runs.create(log).await.unwrap();
         self.launcher.launch(RunRequest { run_id, session, pipeline_id, params }, writer.clone()).await;
         (run_id, writer)
     }

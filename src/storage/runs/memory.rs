@@ -1,7 +1,7 @@
 //! Run logs in memory: bounded in bytes, gone with the process.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard},
 };
 
@@ -10,8 +10,14 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use super::{AppendError, CreateError, ListRuns, ReadError, RunLog, RunPage, Slice};
-use crate::model::{ClientView, Entry, Event, EventKind, Run, RunId, SessionId, ViewContent};
+use super::{
+    AppendError, CreateError, ListRuns, NewRun, PlacedRun, ReadError, RunLog, RunPage, Slice, Trim, UsedKey,
+    by_session::BySession, keys::UsedKeys, session_hints::SessionHints,
+};
+use crate::{
+    model::{ClientView, Digest, Entry, Event, EventKind, Run, RunId, SessionId, ViewContent, limits},
+    runtime::clock,
+};
 
 /// Bounds of the log in bytes of memory.
 #[derive(Debug, Clone, Copy)]
@@ -32,14 +38,19 @@ pub struct MemoryRunLog {
 #[derive(Debug, Default)]
 struct State {
     runs: HashMap<RunId, Log>,
-    by_session: HashMap<SessionId, BTreeSet<RunId>>,
+    by_session: BySession,
+    hints: SessionHints,
+    keys: UsedKeys,
     ended: BTreeSet<(Timestamp, RunId)>,
     bytes: usize,
+    last_place: u64,
 }
 
 #[derive(Debug)]
 struct Log {
     run: Run,
+    place: u64,
+    params: BTreeMap<String, String>,
     entries: Vec<Arc<Entry>>,
     bytes: usize,
     last: watch::Sender<u64>,
@@ -48,7 +59,9 @@ struct Log {
 impl MemoryRunLog {
     /// An empty log.
     pub fn new(limits: MemoryLimits) -> Self {
-        Self { limits, state: Mutex::default() }
+        // Places of an earlier process lie below, as long as clocks go forward.
+        let last_place = u64::try_from(clock::now().as_microsecond()).unwrap_or_default();
+        Self { limits, state: Mutex::new(State { last_place, ..State::default() }) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -58,20 +71,31 @@ impl MemoryRunLog {
 
 #[async_trait]
 impl RunLog for MemoryRunLog {
-    async fn create(&self, run: Run, events: Vec<Event>) -> Result<(), CreateError> {
+    async fn create(&self, new: NewRun) -> Result<(), CreateError> {
+        let NewRun { run, events, params, key } = new;
         let mut state = self.state();
-        let added: usize = events.iter().map(bytes_of).sum();
+        let text: usize = params.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let added = text + events.iter().map(bytes_of).sum::<usize>();
         if state.runs.contains_key(&run.run_id) {
             return Err(CreateError::Exists);
+        }
+        if let Some(used) = key.and_then(|it| state.keys.get(it.name)) {
+            return Err(CreateError::KeyUsed(used));
         }
         if !state.make_room(self.limits.total, added) {
             return Err(CreateError::Full);
         }
+        if let Some(key) = key {
+            state.keys.insert(key, run.run_id, run.created_at, limits::IDEMPOTENCY_KEYS);
+        }
         state.bytes += added;
-        state.by_session.entry(run.session_id.clone()).or_default().insert(run.run_id);
+        state.last_place += 1;
+        let place = state.last_place;
+        state.by_session.insert(&run.session_id, place, run.run_id);
         let entries = events.into_iter().map(|it| Arc::new(Entry::new(it))).collect();
         let last = watch::Sender::new(run.last_sequence);
-        state.runs.insert(run.run_id, Log { run, entries, bytes: added, last });
+        state.hints.changed(&run.session_id);
+        state.runs.insert(run.run_id, Log { run, place, params, entries, bytes: added, last });
         Ok(())
     }
 
@@ -97,6 +121,8 @@ impl RunLog for MemoryRunLog {
         log.entries.extend(events.into_iter().map(|it| Arc::new(Entry::new(it))));
         log.last.send_replace(run.last_sequence);
         log.run = run;
+        let session_id = log.run.session_id.clone();
+        state.hints.changed(&session_id);
         Ok(())
     }
 
@@ -118,24 +144,48 @@ impl RunLog for MemoryRunLog {
         self.state().runs.get(&run_id).map(|it| it.last.subscribe()).ok_or(ReadError::NotFound)
     }
 
+    async fn follow_session(&self, session_id: &SessionId) -> watch::Receiver<u64> {
+        self.state().hints.follow(session_id)
+    }
+
     async fn run(&self, run_id: RunId) -> Result<Run, ReadError> {
         self.state().runs.get(&run_id).map(|it| it.run.clone()).ok_or(ReadError::NotFound)
     }
 
-    async fn list(&self, request: ListRuns) -> RunPage {
-        let state = self.state();
-        let ids = state.by_session.get(&request.session_id).into_iter().flatten().rev();
-        let older = ids.filter(|id| request.before.is_none_or(|before| **id < before));
-        let mut runs = older.filter_map(|id| Some(state.runs.get(id)?.run.clone()));
-        let page = runs.by_ref().take(request.limit).collect();
-        RunPage { runs: page, more: runs.next().is_some() }
+    async fn params(&self, run_id: RunId) -> Result<BTreeMap<String, String>, ReadError> {
+        self.state().runs.get(&run_id).map(|it| it.params.clone()).ok_or(ReadError::NotFound)
     }
 
-    async fn drop_ended_before(&self, instant: Timestamp) {
+    async fn used_key(&self, name: Digest) -> Option<UsedKey> {
+        self.state().keys.get(name)
+    }
+
+    async fn list(&self, request: ListRuns) -> Result<RunPage, ReadError> {
+        let state = self.state();
+        let older = state.by_session.newest_first(&request.session_id, request.before);
+        let mut runs = older.filter_map(|id| Some(state.runs.get(&id)?.run.clone()));
+        let page = runs.by_ref().take(request.limit).collect();
+        Ok(RunPage { runs: page, more: runs.next().is_some() })
+    }
+
+    async fn placed_after(&self, session_id: &SessionId, after: u64, limit: usize) -> Vec<PlacedRun> {
+        self.state().by_session.placed_after(session_id, after, limit)
+    }
+
+    async fn live(&self) -> Vec<RunId> {
+        let state = self.state();
+        let live = state.runs.values().filter(|it| !it.run.state.is_terminal());
+        let mut live: Vec<_> = live.map(|it| (it.place, it.run.run_id)).collect();
+        live.sort_unstable();
+        live.into_iter().map(|(_, run_id)| run_id).collect()
+    }
+
+    async fn trim(&self, trim: Trim) {
         let mut state = self.state();
-        while state.ended.first().is_some_and(|(finished_at, _)| *finished_at < instant) {
+        while state.ended.first().is_some_and(|(finished_at, _)| *finished_at < trim.ended_before) {
             state.drop_oldest_ended();
         }
+        state.keys.forget_before(trim.keys_before);
     }
 }
 
@@ -150,12 +200,8 @@ impl State {
         let Some((_, run_id)) = self.ended.pop_first() else { return false };
         let Some(log) = self.runs.remove(&run_id) else { return true };
         self.bytes -= log.bytes;
-        if let Some(ids) = self.by_session.get_mut(&log.run.session_id) {
-            ids.remove(&run_id);
-            if ids.is_empty() {
-                self.by_session.remove(&log.run.session_id);
-            }
-        }
+        self.by_session.remove(&log.run.session_id, log.place, run_id);
+        self.hints.changed(&log.run.session_id);
         true
     }
 }
@@ -216,7 +262,8 @@ mod tests {
         let run_id = RunId::new(Uuid::from_u128(number));
         let session_id = SessionId::new(Uuid::from_u128(1));
         let (machine, first) = RunMachine::create(run_id, session_id, "w".into(), Timestamp::UNIX_EPOCH);
-        log.create(machine.run().clone(), vec![first]).await?;
+        let run = machine.run().clone();
+        log.create(NewRun { run, events: vec![first], params: BTreeMap::new(), key: None }).await?;
         Ok(machine)
     }
 
@@ -291,11 +338,12 @@ mod tests {
             start(&log, number).await.unwrap();
         }
         let session_id = SessionId::new(Uuid::from_u128(1));
-        let page = log.list(ListRuns { session_id: session_id.clone(), before: None, limit: 3 }).await;
+        let page =
+            log.list(ListRuns { session_id: session_id.clone(), before: None, limit: 3 }).await.unwrap();
         let ids: Vec<_> = page.runs.iter().map(|it| it.run_id.uuid().as_u128()).collect();
         assert_eq!((ids, page.more), (vec![5, 4, 3], true));
         let before = Some(page.runs[2].run_id);
-        let page = log.list(ListRuns { session_id, before, limit: 3 }).await;
+        let page = log.list(ListRuns { session_id, before, limit: 3 }).await.unwrap();
         let ids: Vec<_> = page.runs.iter().map(|it| it.run_id.uuid().as_u128()).collect();
         assert_eq!((ids, page.more), (vec![2, 1], false));
     }
