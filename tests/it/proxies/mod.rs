@@ -46,8 +46,9 @@ async fn events_arrive_one_by_one(program: Program, protocol: Protocol) {
     let mut watch = proxied.watch(&run);
     let mut seen = Vec::new();
     for question in 1..=QUESTIONS {
+        let name = question.to_string();
         let asked =
-            until(&mut watch, &mut seen, |it| it["inputRequired"]["requestId"] == question.to_string());
+            until(&mut watch, &mut seen, |it| it["inputRequired"]["requestId"].as_str() == Some(&name));
         timeout(PROMPT, asked)
             .await
             .unwrap_or_else(|_| panic!("question {question} is held back; {seen:#?}"));
