@@ -6,16 +6,17 @@
 //! never waits while it holds it, so this is as strong as a lock that shuttle knows; the channels of tokio add theirs
 //! wherever a task has to wait. What two processors may see of each other's memory is not modelled.
 
+mod stepped;
+
 use std::{
     collections::BTreeMap,
     ops::RangeInclusive,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
 };
 
-use async_trait::async_trait;
 use futures::{
     FutureExt as _,
     future::{BoxFuture, join_all},
@@ -26,17 +27,14 @@ use shuttle::{
     future::{block_on, spawn},
     scheduler::{DfsScheduler, PctScheduler, RandomScheduler, Scheduler},
 };
-use tokio::sync::watch;
 use uuid::Uuid;
 
+use self::stepped::Stepped;
 use super::{ReadRunError, Runs, WatchEnd, WatchError, WriterHandle, writer::Writer};
 use crate::{
-    model::{Command, Digest, Draft, Event, Outcome, Position, Run, RunId, RunMachine, SessionId, limits},
+    model::{Command, Draft, Event, Outcome, Position, RunId, RunMachine, SessionId, limits},
     runtime::shutdown::Shutdown,
-    storage::{
-        AppendError, CreateError, ListRuns, MemoryLimits, MemoryRunLog, NewRun, PlacedRun, ReadError, RunLog,
-        RunPage, Slice, Trim, UsedKey,
-    },
+    storage::{NewRun, RunLog as _, Trim},
 };
 
 /// A task of the model needs less, in a debug build too.
@@ -47,14 +45,6 @@ const SCHEDULES: usize = 1500;
 const MOST_SCHEDULES: usize = 200_000;
 /// Bugs of which each needs fewer than this many unlucky switches are found with a known likelihood.
 const PCT_DEPTH: usize = 4;
-
-/// The log, with a scheduling point around each call.
-struct Stepped {
-    log: MemoryRunLog,
-    /// All that was ever appended to the run.
-    appended: Mutex<Vec<Event>>,
-    point: shuttle::sync::atomic::AtomicUsize,
-}
 
 /// How a watcher reads.
 type Reader = fn(Runs, Arc<Stepped>, RunId, Position) -> BoxFuture<'static, Watched>;
@@ -193,7 +183,7 @@ async fn play_short(reader: Reader, appends: usize, trims: usize, coverage: Arc<
         trimmer.await.unwrap();
     }
     let watched = watcher.await.unwrap();
-    check(&log.appended.lock().unwrap(), 0..=0, &watched, &coverage);
+    check(&log.appended(), 0..=0, &watched, &coverage);
 }
 
 /// One run from its first event to its last, with all that meets on the way; then the watchers compare notes.
@@ -211,7 +201,7 @@ async fn play(cast: Cast, coverage: Arc<Coverage>) {
     let watches = cast.positions.iter().map(|position| {
         let (runs, log, position, reader) = (runs.clone(), log.clone(), *position, cast.reader);
         spawn(async move {
-            let earliest = log.appended();
+            let earliest = log.appended().len();
             let watched = reader(runs, log.clone(), run_id, position).await;
             (position, earliest, watched)
         })
@@ -222,7 +212,7 @@ async fn play(cast: Cast, coverage: Arc<Coverage>) {
     }
     for watched in join_all(watches).await {
         let (position, earliest, watched) = watched.unwrap();
-        let all = log.appended.lock().unwrap().clone();
+        let all = log.appended();
         let begins = match position {
             Position::Start => 0..=0,
             Position::After(sequence) => sequence as usize..=sequence as usize,
@@ -358,88 +348,4 @@ fn trusts_the_hint(_: Runs, log: Arc<Stepped>, run_id: RunId, _: Position) -> Bo
         Watched { events, to_the_end: true }
     }
     .boxed()
-}
-
-impl Stepped {
-    fn new() -> Self {
-        let limits = MemoryLimits { per_run: 1 << 20, total: 1 << 20 };
-        let point = shuttle::sync::atomic::AtomicUsize::new(0);
-        Self { log: MemoryRunLog::new(limits), appended: Mutex::default(), point }
-    }
-
-    /// Somebody else may go on here.
-    fn step(&self) {
-        self.point.load(Ordering::SeqCst);
-    }
-
-    async fn around<T>(&self, call: impl Future<Output = T>) -> T {
-        self.step();
-        let result = call.await;
-        self.step();
-        result
-    }
-
-    /// Events in the log.
-    fn appended(&self) -> usize {
-        self.appended.lock().unwrap().len()
-    }
-}
-
-#[async_trait]
-impl RunLog for Stepped {
-    async fn create(&self, new: NewRun) -> Result<(), CreateError> {
-        self.appended.lock().unwrap().extend(new.events.iter().cloned());
-        self.around(self.log.create(new)).await
-    }
-
-    async fn append(&self, run: Run, expected: u64, events: Vec<Event>) -> Result<(), AppendError> {
-        let appended = async {
-            self.log.append(run, expected, events.clone()).await?;
-            self.appended.lock().unwrap().extend(events);
-            Ok(())
-        };
-        self.around(appended).await
-    }
-
-    async fn read(&self, run_id: RunId, after: u64, max_bytes: usize) -> Result<Slice, ReadError> {
-        self.around(self.log.read(run_id, after, max_bytes)).await
-    }
-
-    async fn follow(&self, run_id: RunId) -> Result<watch::Receiver<u64>, ReadError> {
-        self.around(self.log.follow(run_id)).await
-    }
-
-    async fn follow_session(&self, session_id: &SessionId) -> watch::Receiver<u64> {
-        self.around(self.log.follow_session(session_id)).await
-    }
-
-    async fn run(&self, run_id: RunId) -> Result<Run, ReadError> {
-        self.around(self.log.run(run_id)).await
-    }
-
-    async fn params(&self, run_id: RunId) -> Result<BTreeMap<String, String>, ReadError> {
-        self.around(self.log.params(run_id)).await
-    }
-
-    async fn used_key(&self, name: Digest) -> Option<UsedKey> {
-        self.around(self.log.used_key(name)).await
-    }
-
-    async fn list(&self, request: ListRuns) -> Result<RunPage, ReadError> {
-        self.around(self.log.list(request)).await
-    }
-
-    async fn placed_after(&self, session_id: &SessionId, after: u64, limit: usize) -> Vec<PlacedRun> {
-        self.around(self.log.placed_after(session_id, after, limit)).await
-    }
-
-    async fn live(&self) -> Vec<RunId> {
-        self.around(self.log.live()).await
-    }
-
-    async fn trim(&self, trim: Trim) {
-        // Its task begins, or has just left the call before: that is the scheduling point.
-        self.log.trim(trim).await;
-        self.step();
-    }
 }
