@@ -11,6 +11,7 @@ mod command;
 mod conformance;
 mod console;
 mod conversation;
+mod crash;
 mod cut;
 mod examples;
 mod hostile;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         conformance::trials(),
         console::trials(),
         conversation::trials(),
+        crash::trials(),
         cut::trials(),
         examples::trials(),
         hostile::trials(),
