@@ -9,7 +9,7 @@ use super::history::{Answer, End, History, Kill, Restart};
 use crate::support::story::is_terminal;
 
 /// The promises.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Rule {
     /// What was answered is in the log.
     Acknowledged,
@@ -287,7 +287,7 @@ impl Complaints {
 
 impl fmt::Display for Complaint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}: {}", self.rule, self.text)
+        f.write_str(&self.text)
     }
 }
 

@@ -15,7 +15,7 @@ mod history;
 mod random;
 mod scene;
 
-use std::{env, time::Duration};
+use std::{collections::BTreeMap, env, time::Duration};
 
 use libtest_mimic::Trial;
 use tokio::sync::Semaphore;
@@ -34,16 +34,32 @@ static STAGE: Semaphore = Semaphore::const_new(4);
 const PATIENCE: Duration = Duration::from_secs(3600);
 /// A play that takes longer hangs.
 const PLAY: Duration = Duration::from_secs(120);
-/// Complaints that are told of one history.
-const TOLD: usize = 10;
+/// Complaints of one rule that are told.
+const TOLD: usize = 3;
+/// The gateway keeps its logs in memory.
+const MEMORY: Environment = &[];
 
-/// Variables of the gateway's environment.
 type Environment = &'static [(&'static str, &'static str)];
+
+/// What is played.
+#[derive(Debug, Clone, Copy)]
+struct Play {
+    seed: u64,
+    /// Whether the gateway is killed at all.
+    killed: bool,
+    /// Variables of the gateway's environment.
+    environment: Environment,
+}
 
 /// All tests of this module.
 pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = checker_trials::trials();
-    trials.push(patient_trial("crash::a_log_in_memory_is_found_out", PATIENCE, log_in_memory));
+    trials.push(patient_trial(
+        "crash::a_gateway_without_a_log_on_disk_is_found_out",
+        PATIENCE,
+        log_in_memory,
+    ));
+    trials.push(patient_trial("crash::nothing_is_wrong_where_nobody_is_killed", PATIENCE, nobody_is_killed));
     for seed in seeds() {
         trials.push(patient_trial(format!("crash::seed_{seed}"), PATIENCE, move || one_seed(seed)));
     }
@@ -61,7 +77,7 @@ fn seeds() -> Vec<u64> {
 
 /// Nothing that anybody was told is lost, and nobody is told anything twice.
 async fn one_seed(seed: u64) {
-    let history = play(seed, &[]).await;
+    let history = play(Play { seed, killed: true, environment: &[] }).await;
     let complaints = check(&history);
     assert!(
         complaints.is_empty(),
@@ -74,7 +90,7 @@ async fn one_seed(seed: u64) {
 
 /// A gateway that keeps nothing is not taken for one that does.
 async fn log_in_memory() {
-    let history = play(1, &[("RUNGATE_RUN_LOG", "memory")]).await;
+    let history = play(Play { seed: 1, killed: true, environment: MEMORY }).await;
     let complaints = check(&history);
     for rule in [Rule::Acknowledged, Rule::Watched, Rule::Key, Rule::Served] {
         assert!(
@@ -85,14 +101,32 @@ async fn log_in_memory() {
     }
 }
 
-async fn play(seed: u64, environment: Environment) -> History {
-    let _permit = STAGE.acquire().await.unwrap();
-    let play = tokio::time::timeout(PLAY, scene::play(seed, environment)).await;
-    play.unwrap_or_else(|_| panic!("seed {seed} did not end within {PLAY:?}"))
+/// The same gateway, the same clients: it is the kills that are complained of.
+async fn nobody_is_killed() {
+    let history = play(Play { seed: 1, killed: false, environment: MEMORY }).await;
+    let complaints = check(&history);
+    assert!(complaints.is_empty(), "{}", told(&history, &complaints));
+    assert!(history.answers.len() > 10, "{history:#?}");
 }
 
+async fn play(play: Play) -> History {
+    let _permit = STAGE.acquire().await.unwrap();
+    let history = tokio::time::timeout(PLAY, scene::play(play)).await;
+    history.unwrap_or_else(|_| panic!("{play:?} did not end within {PLAY:?}"))
+}
+
+/// How many complaints there are of each rule, and some of them.
 fn told(history: &History, complaints: &[Complaint]) -> String {
     let (runs, watches, kills) = (history.logs.len(), history.watches.len(), history.kills.len());
-    let some: String = complaints.iter().take(TOLD).map(|it| format!("\n{it}")).collect();
-    format!("{} complaints of {runs} runs, {watches} watches, {kills} kills:{some}", complaints.len())
+    let mut text =
+        format!("{} complaints of {runs} runs, {watches} watches, {kills} kills", complaints.len());
+    let mut by_rule: BTreeMap<Rule, Vec<&Complaint>> = BTreeMap::new();
+    for complaint in complaints {
+        by_rule.entry(complaint.rule).or_default().push(complaint);
+    }
+    for (rule, complaints) in by_rule {
+        let some: String = complaints.iter().take(TOLD).map(|it| format!("\n  {it}")).collect();
+        text.push_str(&format!("\n{rule:?}, {} times:{some}", complaints.len()));
+    }
+    text
 }

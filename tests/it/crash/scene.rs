@@ -6,7 +6,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU16, Ordering},
     },
     time::Duration,
 };
@@ -18,7 +18,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 
 use super::{
-    Environment,
+    Play,
     clients::{CALLING, call, repeat, start_request, start_runs, watch},
     history::{Answer, History, Kill, Restart, SessionAfterwards, Watched},
     random::Random,
@@ -35,13 +35,15 @@ const SESSIONS: usize = 4;
 const SAFE: Duration = Duration::from_millis(200);
 /// From the last kill until nothing new is started.
 const LAST_LIFE: Duration = Duration::from_millis(150);
+/// The same where there is none.
+const ONLY_LIFE: Duration = Duration::from_millis(600);
 /// When nothing new is started, what goes on ends within this time. A run takes two seconds at most, and a few may wait
 /// for each other.
 const SETTLED: Duration = Duration::from_secs(40);
 /// A finished log is read within this time.
 const READ: Duration = Duration::from_secs(10);
 /// Ports that no system gives out by itself, so that nobody takes the gateway's while it is dead.
-const PORTS: std::ops::Range<u64> = 20_000..32_000;
+const PORTS: std::ops::Range<u16> = 20_000..32_000;
 /// Questions that are asked at a time when all is over.
 const AT_A_TIME: usize = 4;
 
@@ -57,12 +59,14 @@ struct Shared {
 }
 
 /// Plays a seed and gives what was seen.
-pub(super) async fn play(seed: u64, environment: Environment) -> History {
+pub(super) async fn play(play: Play) -> History {
+    let Play { seed, killed, environment } = play;
     let mut random = Random::new(seed);
     let data = tempfile::tempdir().unwrap();
-    let (listen, mut gateway) = first_life(data.path(), environment, &mut random).await;
+    let listen = free_address();
+    let mut gateway = life(listen, data.path(), environment).await;
     let scene = Scene(Arc::new(Shared {
-        address: gateway.address(),
+        address: listen,
         history: Mutex::default(),
         tasks: TaskTracker::new(),
         over: AtomicBool::new(false),
@@ -71,7 +75,8 @@ pub(super) async fn play(seed: u64, environment: Environment) -> History {
     for session in &sessions {
         scene.spawn(start_runs(scene.clone(), session.clone(), random.fork()));
     }
-    for _ in 0..random.within(2..5) {
+    let kills = if killed { random.within(2..5) } else { 0 };
+    for _ in 0..kills {
         sleep(Duration::from_millis(random.within(50..400))).await;
         let before = clock::now();
         gateway.kill();
@@ -79,7 +84,7 @@ pub(super) async fn play(seed: u64, environment: Environment) -> History {
         sleep(Duration::from_millis(random.within(0..50))).await;
         gateway = life(listen, data.path(), environment).await;
     }
-    sleep(LAST_LIFE).await;
+    sleep(if killed { LAST_LIFE } else { ONLY_LIFE }).await;
     scene.0.over.store(true, Ordering::Relaxed);
     scene.0.tasks.close();
     if timeout(SETTLED, scene.0.tasks.wait()).await.is_err() {
@@ -91,19 +96,21 @@ pub(super) async fn play(seed: u64, environment: Environment) -> History {
     history
 }
 
-/// Finds a port and begins there.
-async fn first_life(data: &Path, environment: Environment, random: &mut Random) -> (SocketAddr, Gateway) {
-    let listen = loop {
-        let address = SocketAddr::from(([127, 0, 0, 1], random.within(PORTS) as u16));
-        // Other seeds look for ports too; the same seed in another process takes the next one.
+/// An address that no other play has.
+fn free_address() -> SocketAddr {
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
+    loop {
+        // Other processes of these tests begin elsewhere.
+        let place = u32::from(TAKEN.fetch_add(1, Ordering::Relaxed)) + 64 * std::process::id();
+        let port = PORTS.start + (place % u32::from(PORTS.end - PORTS.start)) as u16;
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
         if TcpListener::bind(address).is_ok() {
-            break address;
+            return address;
         }
-    };
-    (listen, life(listen, data, environment).await)
+    }
 }
 
-async fn life(listen: SocketAddr, data: &Path, environment: Environment) -> Gateway {
+async fn life(listen: SocketAddr, data: &Path, environment: &[(&'static str, &'static str)]) -> Gateway {
     let mut setup = Setup::default().config(include_str!("workers.toml")).data(data).listen(listen);
     for (name, value) in environment {
         setup = setup.environment(name, *value);
