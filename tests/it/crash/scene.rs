@@ -2,11 +2,11 @@
 
 use std::{
     collections::BTreeSet,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::Path,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU16, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -26,6 +26,7 @@ use super::{
 use crate::support::{
     client::{Client, PROTOCOLS, Protocol},
     gateway::{Gateway, Setup},
+    ports::quiet_address,
     story,
 };
 
@@ -42,8 +43,6 @@ const ONLY_LIFE: Duration = Duration::from_millis(600);
 const SETTLED: Duration = Duration::from_secs(40);
 /// A finished log is read within this time.
 const READ: Duration = Duration::from_secs(10);
-/// Ports that no system gives out by itself, so that nobody takes the gateway's while it is dead.
-const PORTS: std::ops::Range<u16> = 20_000..32_000;
 /// Questions that are asked at a time when all is over.
 const AT_A_TIME: usize = 4;
 
@@ -63,7 +62,7 @@ pub(super) async fn play(play: Play) -> History {
     let Play { seed, killed, environment } = play;
     let mut random = Random::new(seed);
     let data = tempfile::tempdir().unwrap();
-    let listen = free_address();
+    let listen = quiet_address();
     let mut gateway = life(listen, data.path(), environment).await;
     let scene = Scene(Arc::new(Shared {
         address: listen,
@@ -92,22 +91,7 @@ pub(super) async fn play(play: Play) -> History {
     }
     scene.look_back(&sessions, &mut random).await;
     drop(gateway);
-    let history = scene.history().clone();
-    history
-}
-
-/// An address that no other play has.
-fn free_address() -> SocketAddr {
-    static TAKEN: AtomicU16 = AtomicU16::new(0);
-    loop {
-        // Other processes of these tests begin elsewhere.
-        let place = u32::from(TAKEN.fetch_add(1, Ordering::Relaxed)) + 64 * std::process::id();
-        let port = PORTS.start + (place % u32::from(PORTS.end - PORTS.start)) as u16;
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
-        if TcpListener::bind(address).is_ok() {
-            return address;
-        }
-    }
+    std::mem::take(&mut *scene.history())
 }
 
 async fn life(listen: SocketAddr, data: &Path, environment: &[(&'static str, &'static str)]) -> Gateway {
@@ -181,11 +165,11 @@ impl Scene {
         let ids: BTreeSet<_> = started.chain(history.listed.iter().cloned()).collect();
         let reads = ids.into_iter().map(|it| self.read(it, random.fork())).collect::<Vec<_>>();
         stream::iter(reads).buffer_unordered(AT_A_TIME).collect::<()>().await;
-        self.repeat_all(&history, random).await;
         for session in sessions {
             let after = self.afterwards(session, random).await;
             self.history().sessions.push(after);
         }
+        self.repeat_all(&history, random).await;
     }
 
     async fn listed(&self, session: &str) -> Vec<String> {

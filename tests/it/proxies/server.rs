@@ -1,24 +1,25 @@
 //! nginx and HAProxy as processes of the tests' own, configured as their manuals begin.
 
 use std::{
-    fmt::{self, Write as _},
-    net::{SocketAddr, TcpListener},
+    fmt,
+    net::SocketAddr,
     path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
 };
 
 use tempfile::TempDir;
-use tokio::{net::TcpStream, time::sleep};
+use tokio::{
+    net::TcpStream,
+    time::{sleep, timeout},
+};
 
-use crate::support::{client::Protocol, tools::Tool};
+use crate::support::{client::Protocol, ports::quiet_address, tools::Tool};
 
 /// A proxy that needs longer to listen is broken.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Between two looks whether it listens.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
-/// A port that was free may be taken by the time it is used; then others are.
-const TRIES: usize = 3;
 
 /// The proxies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,21 +81,15 @@ impl fmt::Display for Program {
 impl Server {
     /// Starts the proxy in front of `gateway` and waits until it listens.
     pub(super) async fn start(program: Program, gateway: SocketAddr) -> Self {
-        let mut said = String::new();
-        for _ in 0..TRIES {
-            let folder = tempfile::tempdir().unwrap();
-            let ports = Ports::free();
-            let log = folder.path().join("proxy.log");
-            let mut command = program.command(folder.path(), ports, gateway);
-            let output = std::fs::File::create(&log).unwrap();
-            command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
-            let mut server = Self { child: command.spawn().unwrap(), ports, _folder: folder };
-            if tokio::time::timeout(PATIENCE, server.listens()).await == Ok(true) {
-                return server;
-            }
-            write!(said, "{}", std::fs::read_to_string(&log).unwrap_or_default()).unwrap();
-        }
-        panic!("{program} does not listen: {said}");
+        let (folder, ports) = (tempfile::tempdir().unwrap(), Ports::quiet());
+        let log = folder.path().join("proxy.log");
+        let mut command = program.command(folder.path(), ports, gateway);
+        let output = std::fs::File::create(&log).unwrap();
+        command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
+        let mut server = Self { child: command.spawn().unwrap(), ports, _folder: folder };
+        let listens = timeout(PATIENCE, server.listens()).await;
+        assert_eq!(listens, Ok(true), "{program}: {:?}", std::fs::read_to_string(&log));
+        server
     }
 
     /// Where a client of the protocol finds it.
@@ -118,8 +113,7 @@ impl Server {
                 sleep(LOOK_AGAIN).await;
             }
         }
-        // Another process may have taken the ports.
-        self.child.try_wait().unwrap().is_none()
+        true
     }
 }
 
@@ -132,10 +126,8 @@ impl Drop for Server {
 }
 
 impl Ports {
-    fn free() -> Self {
-        let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-        let [http1, http2, grpc] = listeners.each_ref().map(|it| it.local_addr().unwrap());
-        Self { http1, http2, grpc }
+    fn quiet() -> Self {
+        Self { http1: quiet_address(), http2: quiet_address(), grpc: quiet_address() }
     }
 }
 

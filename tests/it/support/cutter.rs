@@ -1,4 +1,4 @@
-//! A proxy between one client and the gateway that cuts the response after a number of bytes.
+//! A proxy between a client and the gateway that cuts the response after a number of bytes.
 
 use std::{
     net::SocketAddr,
@@ -17,28 +17,47 @@ use tokio::{
     task::JoinSet,
 };
 
-/// A proxy for one connection. It ends with this value.
+/// A proxy that runs. It ends with this value.
 pub(crate) struct Cutter {
     address: SocketAddr,
-    passed: Arc<AtomicUsize>,
-    _passing: JoinSet<()>,
+    place: Arc<Place>,
+    _accepting: JoinSet<()>,
+}
+
+/// Where a connection is cut.
+#[derive(Default)]
+struct Place {
+    after: AtomicUsize,
+    passed: AtomicUsize,
 }
 
 impl Cutter {
-    /// Passes everything on to `target`, and back no more than `bytes`: then the connection is closed, in order, so
-    /// that exactly these bytes arrive.
-    pub(crate) async fn after(bytes: usize, target: SocketAddr) -> Self {
+    /// Passes everything on to `target`.
+    pub(crate) async fn start(target: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let passed = Arc::new(AtomicUsize::new(0));
-        let count = passed.clone();
-        let mut passing = JoinSet::new();
-        passing.spawn(async move {
-            let Ok((client, _)) = listener.accept().await else { return };
-            // An error is an end like any other.
-            drop(pass(client, target, bytes, &count).await);
+        let place = Arc::new(Place::default());
+        let shared = place.clone();
+        let mut accepting = JoinSet::new();
+        accepting.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((client, _)) = listener.accept().await {
+                while connections.try_join_next().is_some() {}
+                let (place, after) = (shared.clone(), shared.after.load(Ordering::Relaxed));
+                connections.spawn(async move {
+                    // An error is an end like any other.
+                    drop(pass(client, target, after, &place.passed).await);
+                });
+            }
         });
-        Self { address, passed, _passing: passing }
+        Self { address, place, _accepting: accepting }
+    }
+
+    /// Passes back no more than `bytes` on each connection that begins from now on: then it is closed, in order, so that
+    /// exactly these bytes arrive.
+    pub(crate) fn cut_after(&self, bytes: usize) {
+        self.place.after.store(bytes, Ordering::Relaxed);
+        self.place.passed.store(0, Ordering::Relaxed);
     }
 
     /// Where it listens.
@@ -46,9 +65,9 @@ impl Cutter {
         self.address
     }
 
-    /// Bytes that have come back through it.
+    /// Bytes that have come back through it since it was told where to cut.
     pub(crate) fn passed(&self) -> usize {
-        self.passed.load(Ordering::Relaxed)
+        self.place.passed.load(Ordering::Relaxed)
     }
 }
 

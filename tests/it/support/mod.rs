@@ -8,6 +8,7 @@ pub(crate) mod gateway;
 pub(crate) mod git;
 pub(crate) mod http;
 pub(crate) mod openai_server;
+pub(crate) mod ports;
 pub(crate) mod proxy;
 pub(crate) mod story;
 pub(crate) mod tools;
