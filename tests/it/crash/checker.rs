@@ -21,6 +21,8 @@ pub(super) enum Rule {
     Said,
     /// What a watcher was sent is the log from its first event on, and in the end all of it.
     Watched,
+    /// What a watcher of a session was sent is the log of each of its runs, in the order of the log.
+    WatchedSession,
     /// There is one terminal event, and it is the last.
     OneEnd,
     /// A run that a kill cut short ends as interrupted or has another attempt; no other run does.
@@ -66,6 +68,7 @@ pub(super) fn check(history: &History) -> Vec<Complaint> {
         }
     }
     check_watches(history, &mut complaints);
+    check_session_watches(history, &mut complaints);
     check_sessions(history, &mut complaints);
     check_listed(history, &restarts, &mut complaints);
     for who in &history.stuck {
@@ -253,6 +256,38 @@ fn check_watches(history: &History, complaints: &mut Complaints) {
             complaints.add(Rule::Watched, format!("{who} was told the end after {same} of {}", log.len()));
         }
     }
+}
+
+fn check_session_watches(history: &History, complaints: &mut Complaints) {
+    for watch in &history.session_watches {
+        let who = format!("who watched {} over {}", watch.session_id, watch.protocols.join(", "));
+        if watch.end != End::Open {
+            complaints.add(Rule::Served, format!("{who} has {} events: {:?}", watch.frames.len(), watch.end));
+        }
+        for (run_id, log) in &history.logs {
+            let Ok(log) = log else { continue };
+            let frames: Vec<_> = watch.frames.iter().filter(|it| it["runId"] == *run_id).collect();
+            let of_session = history.runs.get(run_id).and_then(|it| it.as_ref().ok());
+            let expected = match of_session {
+                Some(run) if run["sessionId"] == watch.session_id => log.as_slice(),
+                _ => &[],
+            };
+            let same =
+                frames.iter().zip(expected).take_while(|(frame, event)| same_event(frame, event)).count();
+            if same < frames.len().max(expected.len()) {
+                let (all, frame) = (expected.len(), frames.get(same));
+                let text = format!("{who}, after {same} of {all} events of {run_id}, got {frame:?}");
+                complaints.add(Rule::WatchedSession, text);
+            }
+        }
+    }
+}
+
+/// The same but for the cursor, which is that of the session.
+fn same_event(frame: &Value, event: &Value) -> bool {
+    let (Some(frame), Some(event)) = (frame.as_object(), event.as_object()) else { return false };
+    let others = |(name, _): &(&String, &Value)| name.as_str() != "cursor";
+    frame.len() == event.len() && frame.iter().filter(others).all(|(name, it)| event.get(name) == Some(it))
 }
 
 fn check_sessions(history: &History, complaints: &mut Complaints) {

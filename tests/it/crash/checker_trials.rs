@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     checker::{Rule, check},
-    history::{Answer, End, History, Kill, Restart, SessionAfterwards, Watched},
+    history::{Answer, End, History, Kill, Restart, SessionAfterwards, SessionWatched, Watched},
 };
 use crate::support::trial;
 
@@ -93,6 +93,22 @@ const BAD: &[Bad] = &[
         it.answers.push(Answer::Refused { call: "StartRun".into(), failure: "not_found".into() });
     }),
     ("a_client_that_waits_for_ever", Rule::Served, |it| it.stuck.push("1 client".into())),
+    ("a_watcher_of_a_session_that_missed_an_event", Rule::WatchedSession, |it| {
+        it.session_watches[0].frames.remove(3);
+    }),
+    ("a_watcher_of_a_session_that_got_an_event_twice", Rule::WatchedSession, |it| {
+        let event = it.session_watches[0].frames[3].clone();
+        it.session_watches[0].frames.push(event);
+    }),
+    ("a_watcher_of_a_session_that_got_events_out_of_order", Rule::WatchedSession, |it| {
+        it.session_watches[0].frames.swap(1, 2);
+    }),
+    ("a_watcher_of_a_session_that_saw_a_run_of_another", Rule::WatchedSession, |it| {
+        it.runs.get_mut("cut").unwrap().as_mut().unwrap()["sessionId"] = json!("another");
+    }),
+    ("a_watcher_of_a_session_that_is_refused", Rule::Served, |it| {
+        it.session_watches[0].end = End::Refused("out_of_range".into());
+    }),
     ("a_log_without_an_end", Rule::OneEnd, |it| {
         log(it, "whole").pop();
     }),
@@ -198,6 +214,13 @@ fn good() -> History {
             event(7, KILLED + 13, complete(1)),
         ],
     );
+    let frames = history.logs.values().flat_map(|it| it.as_ref().unwrap().iter().cloned());
+    history.session_watches.push(SessionWatched {
+        session_id: "session".into(),
+        protocols: vec!["sse".to_owned()],
+        frames: frames.map(|it| with(it, "cursor", "of the session")).collect(),
+        end: End::Open,
+    });
     let next = Ok("EVENT_TYPE_COMPLETE".to_owned());
     history.sessions.push(SessionAfterwards { session_id: "session".into(), running: false, next });
     history
@@ -212,12 +235,13 @@ fn add(history: &mut History, run_id: &str, restart: Restart, log: Vec<Value>) {
     }
     history.answers.push(Answer::Repeated { key: key.clone(), answer: Ok(run_id.to_owned()) });
     history.answers.push(Answer::Reused { key, answer: Err("already_exists".to_owned()) });
+    let log: Vec<_> = log.into_iter().map(|it| with(it, "runId", run_id)).collect();
     let last = log.last().unwrap();
     let state = match last["eventType"].as_str() {
         Some("EVENT_TYPE_ERROR") => "RUN_STATE_FAILED",
         _ => "RUN_STATE_SUCCEEDED",
     };
-    let run = json!({"state": state, "lastSequence": log.len().to_string(), "error": last["error"]});
+    let run = json!({"state": state, "lastSequence": last["sequence"], "sessionId": "session", "error": last["error"]});
     history.runs.insert(run_id.to_owned(), Ok(run));
     history.watches.push(Watched {
         run_id: run_id.to_owned(),
@@ -241,6 +265,12 @@ fn log<'a>(history: &'a mut History, run_id: &str) -> &'a mut Vec<Value> {
 fn event(sequence: u64, time: i64, mut event: Value) -> Value {
     event["sequence"] = sequence.to_string().into();
     event["time"] = at(time).to_string().into();
+    event["cursor"] = format!("cursor {sequence}").into();
+    event
+}
+
+fn with(mut event: Value, field: &str, value: &str) -> Value {
+    event[field] = value.into();
     event
 }
 

@@ -12,6 +12,7 @@ pub(super) struct History {
     /// In no order: what was answered, by whichever life of the gateway.
     pub(super) answers: Vec<Answer>,
     pub(super) watches: Vec<Watched>,
+    pub(super) session_watches: Vec<SessionWatched>,
     /// The logs as they are read at the end, of every run that anybody knows; or why one cannot be read.
     pub(super) logs: BTreeMap<String, Result<Vec<Value>, String>>,
     /// What GetRun says of them at the end.
@@ -63,6 +64,16 @@ pub(super) struct Watched {
     /// The protocols it used, in order.
     pub(super) protocols: Vec<String>,
     pub(super) frames: Vec<Value>,
+    pub(super) end: End,
+}
+
+/// One watcher of a session: all frames that it was sent, joined over its reconnects.
+#[derive(Debug, Clone)]
+pub(super) struct SessionWatched {
+    pub(super) session_id: String,
+    pub(super) protocols: Vec<String>,
+    pub(super) frames: Vec<Value>,
+    /// Never [`End::Whole`]: a session's watch has no end of its own.
     pub(super) end: End,
 }
 
