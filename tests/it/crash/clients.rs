@@ -137,6 +137,35 @@ pub(super) async fn watch(scene: Scene, run_id: String, mut random: Random) {
     }
 }
 
+/// Watches a session until all has been seen. After each cut it goes on with its last cursor, over another protocol.
+pub(super) async fn watch_session(scene: Scene, session_id: String, mut random: Random) {
+    let place = scene.begin_session_watch(&session_id);
+    let first = random.within(0..PROTOCOLS.len() as u64) as usize;
+    let mut cursor = String::new();
+    for protocol in PROTOCOLS.into_iter().cycle().skip(first) {
+        scene.session_watched(place, |it| it.protocols.push(protocol.to_string()));
+        let mut events = scene.client(protocol).watch_session(&session_id, &cursor);
+        let failure = loop {
+            let event = tokio::select! {
+                event = events.next() => event,
+                () = scene.all_seen() => return,
+            };
+            match event {
+                Some(Ok(event)) => {
+                    story::cursor(&event).clone_into(&mut cursor);
+                    scene.session_watched(place, |it| it.frames.push(event));
+                }
+                None => return scene.session_watched(place, |it| it.end = End::Whole),
+                Some(Err(failure)) => break failure,
+            }
+        };
+        if is_answer(&failure) {
+            return scene.session_watched(place, |it| it.end = End::Refused(format!("{failure:?}")));
+        }
+        sleep(PAUSE).await;
+    }
+}
+
 /// Cancels a run after a while.
 async fn cancel(scene: Scene, run_id: String, mut random: Random) {
     sleep(Duration::from_millis(random.within(0..150))).await;

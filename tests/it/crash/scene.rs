@@ -15,12 +15,12 @@ use futures::{StreamExt as _, future::join_all, stream};
 use rungate::runtime::clock;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Play,
-    clients::{CALLING, call, repeat, start_request, start_runs, watch},
-    history::{Answer, History, Kill, Restart, SessionAfterwards, Watched},
+    clients::{CALLING, call, repeat, start_request, start_runs, watch, watch_session},
+    history::{Answer, End, History, Kill, Restart, SessionAfterwards, SessionWatched, Watched},
     random::Random,
 };
 use crate::support::{
@@ -43,6 +43,10 @@ const ONLY_LIFE: Duration = Duration::from_millis(600);
 const SETTLED: Duration = Duration::from_secs(40);
 /// A finished log is read within this time.
 const READ: Duration = Duration::from_secs(10);
+/// What was read has come to those who watch sessions too within this time.
+const SEEN: Duration = Duration::from_secs(5);
+/// Between two looks whether all has come.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Questions that are asked at a time when all is over.
 const AT_A_TIME: usize = 4;
 
@@ -55,6 +59,9 @@ struct Shared {
     history: Mutex<History>,
     tasks: TaskTracker,
     over: AtomicBool,
+    /// Who watches sessions, and what ends that.
+    audience: TaskTracker,
+    all_seen: CancellationToken,
 }
 
 /// Plays a seed and gives what was seen.
@@ -69,10 +76,13 @@ pub(super) async fn play(play: Play) -> History {
         history: Mutex::default(),
         tasks: TaskTracker::new(),
         over: AtomicBool::new(false),
+        audience: TaskTracker::new(),
+        all_seen: CancellationToken::new(),
     }));
     let sessions = scene.make_sessions(&mut random).await;
     for session in &sessions {
         scene.spawn(start_runs(scene.clone(), session.clone(), random.fork()));
+        scene.0.audience.spawn(watch_session(scene.clone(), session.clone(), random.fork()));
     }
     let kills = if killed { random.within(2..5) } else { 0 };
     for _ in 0..kills {
@@ -130,6 +140,25 @@ impl Scene {
         change(&mut self.history().watches[place]);
     }
 
+    /// Begins to write down what a watcher of a session gets.
+    pub(super) fn begin_session_watch(&self, session_id: &str) -> usize {
+        let (protocols, frames) = (Vec::new(), Vec::new());
+        let watched = SessionWatched { session_id: session_id.to_owned(), protocols, frames, end: End::Open };
+        let mut history = self.history();
+        history.session_watches.push(watched);
+        history.session_watches.len() - 1
+    }
+
+    /// Writes down what a watcher of a session gets.
+    pub(super) fn session_watched(&self, place: usize, change: impl FnOnce(&mut SessionWatched)) {
+        change(&mut self.history().session_watches[place]);
+    }
+
+    /// Returns when watchers of sessions have seen what there is, or have had the time for it.
+    pub(super) async fn all_seen(&self) {
+        self.0.all_seen.cancelled().await;
+    }
+
     /// Lets another client begin.
     pub(super) fn spawn(&self, client: impl Future<Output = ()> + Send + 'static) {
         self.0.tasks.spawn(client);
@@ -165,11 +194,28 @@ impl Scene {
         let ids: BTreeSet<_> = started.chain(history.listed.iter().cloned()).collect();
         let reads = ids.into_iter().map(|it| self.read(it, random.fork())).collect::<Vec<_>>();
         stream::iter(reads).buffer_unordered(AT_A_TIME).collect::<()>().await;
+        drop(timeout(SEEN, self.sessions_seen()).await);
+        self.0.all_seen.cancel();
+        self.0.audience.close();
+        self.0.audience.wait().await;
         for session in sessions {
             let after = self.afterwards(session, random).await;
             self.history().sessions.push(after);
         }
         self.repeat_all(&history, random).await;
+    }
+
+    /// Returns when as many events have come over the watches of sessions as there are.
+    async fn sessions_seen(&self) {
+        let missing = || {
+            let history = self.history();
+            let all: usize = history.logs.values().flatten().map(Vec::len).sum();
+            let seen: usize = history.session_watches.iter().map(|it| it.frames.len()).sum();
+            seen < all
+        };
+        while missing() {
+            sleep(LOOK_AGAIN).await;
+        }
     }
 
     async fn listed(&self, session: &str) -> Vec<String> {

@@ -66,11 +66,12 @@ impl Transport for Grpc {
         let (address, method) = (self.address, method.clone());
         async_stream::try_stream! {
             let mut client = connect(address).await?;
-            let mut request = generated(&request);
-            if let Some(deadline) = deadline {
-                request.set_timeout(deadline);
-            }
-            let mut events = client.watch_run(request).await?.into_inner();
+            let events = match method.name() {
+                "WatchRun" => client.watch_run(within(generated(&request), deadline)).await,
+                "WatchSession" => client.watch_session(within(generated(&request), deadline)).await,
+                name => panic!("{name} does not stream"),
+            };
+            let mut events = events?.into_inner();
             while let Some(event) = events.message().await? {
                 yield reflected(method.output(), &event);
             }
@@ -81,6 +82,13 @@ impl Transport for Grpc {
 
 async fn connect(address: SocketAddr) -> Result<PipelineServiceClient<Channel>, Failure> {
     PipelineServiceClient::connect(format!("http://{address}")).await.map_err(Failure::cut)
+}
+
+fn within<M>(mut request: Request<M>, deadline: Option<Duration>) -> Request<M> {
+    if let Some(deadline) = deadline {
+        request.set_timeout(deadline);
+    }
+    request
 }
 
 fn generated<M: prost::Message + Default>(message: &DynamicMessage) -> Request<M> {

@@ -150,6 +150,21 @@ impl Client {
         self.events("WatchRun", json!({"runId": run_id, "after": after}), None)
     }
 
+    /// Watches a run from a cursor, with a compact catch-up.
+    pub(crate) fn watch_compact(&self, run_id: &str, after: &str) -> Events {
+        self.events("WatchRun", json!({"runId": run_id, "after": after, "compact": true}), None)
+    }
+
+    /// Watches all runs of a session from a cursor.
+    pub(crate) fn watch_session(&self, session_id: &str, after: &str) -> Events {
+        self.events("WatchSession", json!({"sessionId": session_id, "after": after}), None)
+    }
+
+    /// Watches all runs of a session from the first event, with a compact catch-up.
+    pub(crate) fn watch_session_compact(&self, session_id: &str) -> Events {
+        self.events("WatchSession", json!({"sessionId": session_id, "compact": true}), None)
+    }
+
     /// Watches a run until a deadline.
     pub(crate) fn watch_within(&self, run_id: &str, deadline: Duration) -> Events {
         self.events("WatchRun", json!({"runId": run_id}), Some(deadline))

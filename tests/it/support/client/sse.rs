@@ -95,8 +95,13 @@ pub(crate) fn event_stream(response: &mut Response) -> BoxStream<'_, Result<Bloc
 }
 
 async fn open(address: SocketAddr, request: &Value) -> Result<Response, Failure> {
-    let run_id = request["runId"].as_str().unwrap_or_default();
-    let mut builder = Request::get(format!("/v1/runs/{run_id}/events")).header("accept", "text/event-stream");
+    let of_what = match request["sessionId"].as_str() {
+        Some(session_id) => format!("sessions/{session_id}"),
+        None => format!("runs/{}", request["runId"].as_str().unwrap_or_default()),
+    };
+    let compact = if request["compact"] == true { "?compact=true" } else { "" };
+    let path = format!("/v1/{of_what}/events{compact}");
+    let mut builder = Request::get(path).header("accept", "text/event-stream");
     if let Some(after) = request["after"].as_str() {
         builder = builder.header("last-event-id", after);
     }
