@@ -103,7 +103,7 @@ pub async fn serve(config: Config) -> Result<Ended, StartError> {
     let log: Arc<dyn RunLog> = Arc::new(MemoryRunLog::new(config.run.memory_limits()));
     let store = session_store(&config)?;
     let sessions = Sessions::new(store, config.session.most);
-    let runs = Runs::new(log.clone(), shutdown.clone());
+    let runs = Runs::new(log.clone(), shutdown.clone()).watched(config.watch);
     let catalog = catalog(&config)?;
     let tools = Arc::new(McpRegistry::new(config.mcp.servers.clone())?);
     let repositories = Arc::new(repositories(&config, listener.address())?);

@@ -2,17 +2,17 @@
 
 use std::pin::Pin;
 
-use futures::{Stream, StreamExt as _, stream};
+use futures::Stream;
 use tonic::{Request, Response, Status, metadata::MetadataMap};
 
 use super::{
-    error::{cause_status, status, watch_end_status},
-    events::{Signal, signals},
+    error::{status, watch_end_status},
+    events::{Shown as _, Signal, Signals, Source},
 };
 use crate::{
-    gateway::{self, Caller, Gateway, NotOffered, SubmitAnswer, session_cookie, session_id_of_cookies},
+    gateway::{self, Caller, Gateway, SubmitAnswer, session_cookie, session_id_of_cookies},
     wire::{
-        self, EncodedEvent, Format,
+        self, EncodedEvent,
         v1::{self, server::pipeline_service_server::PipelineService},
     },
 };
@@ -89,27 +89,20 @@ impl PipelineService for PipelineRpc {
         request: Request<v1::WatchRunRequest>,
     ) -> Result<Response<Self::WatchRunStream>, Status> {
         let v1::WatchRunRequest { run_id, after, compact } = request.into_inner();
-        if compact {
-            return Err(cause_status(&NotOffered("compact")));
-        }
-        let watch = self.gateway.watch_run(gateway::WatchRun { run_id, after }).await.map_err(status)?;
-        let events = signals(watch).flat_map(|signal| match signal {
-            Signal::Events(entries) => stream::iter(entries)
-                .map(|entry| Ok(EncodedEvent(wire::encoded(&entry, Format::Proto))))
-                .left_stream(),
-            Signal::Silence => stream::once(async { Ok(wire::heartbeat()) }).left_stream().right_stream(),
-            Signal::Cut(end) => {
-                stream::once(async move { Err(watch_end_status(&end)) }).right_stream().right_stream()
-            }
-        });
-        Ok(Response::new(Box::pin(events)))
+        let request = gateway::WatchRun { run_id, after, compact };
+        let watch = self.gateway.watch_run(request).await.map_err(status)?;
+        Ok(Response::new(event_stream(watch)))
     }
 
     async fn watch_session(
         &self,
-        _request: Request<v1::WatchSessionRequest>,
+        request: Request<v1::WatchSessionRequest>,
     ) -> Result<Response<Self::WatchSessionStream>, Status> {
-        Err(cause_status(&NotOffered("WatchSession")))
+        let caller = caller(request.metadata());
+        let v1::WatchSessionRequest { session_id, after, compact } = request.into_inner();
+        let request = gateway::WatchSession { session_id, after, compact };
+        let watch = self.gateway.watch_session(&caller, request).await.map_err(status)?;
+        Ok(Response::new(event_stream(watch)))
     }
 
     async fn cancel_run(
@@ -185,6 +178,22 @@ impl PipelineService for PipelineRpc {
         self.gateway.submit_answer(&run_id, SubmitAnswer::Approval { approval_id }).await.map_err(status)?;
         Ok(Response::new(v1::SubmitApprovalResponse {}))
     }
+}
+
+fn event_stream<S: Source>(source: S) -> EventStream {
+    let mut signals = Signals::new(source);
+    Box::pin(async_stream::stream! {
+        while let Some(signal) = signals.next().await {
+            match signal {
+                // tonic puts together into one write what comes without a pause.
+                Signal::Events(events) => for event in events {
+                    yield Ok(event.message());
+                },
+                Signal::Silence => yield Ok(wire::heartbeat()),
+                Signal::Cut(end) => yield Err(watch_end_status(&end)),
+            }
+        }
+    })
 }
 
 fn caller(metadata: &MetadataMap) -> Caller {

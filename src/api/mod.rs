@@ -4,6 +4,7 @@ pub mod rpc;
 
 mod console;
 mod cors;
+mod document;
 mod error;
 mod events;
 mod grpc;

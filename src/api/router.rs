@@ -68,6 +68,7 @@ pub async fn router(gateway: Gateway, settings: &ApiSettings) -> (Router, Health
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/v1/runs/{run_id}/events", get(sse::run_events))
+        .route("/v1/sessions/{session_id}/events", get(sse::session_events))
         .route_service("/{service}/{method}", rpc)
         .with_state(gateway)
         .layer(map_request_with_state(settings.body_timeout, bound_body))

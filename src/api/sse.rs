@@ -1,4 +1,5 @@
-//! `GET /v1/runs/{run_id}/events`: a run's events for a browser's EventSource, or a finished log as one document.
+//! `GET /v1/runs/{run_id}/events`: a run's events for a browser's EventSource, or a finished log as one document; and
+//! `GET /v1/sessions/{session_id}/events`: the events of all runs of a session.
 
 use std::convert::Infallible;
 
@@ -8,20 +9,17 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use bytes::{Bytes, BytesMut};
-use futures::{StreamExt as _, stream};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use http_body::Frame;
 use http_body_util::StreamBody;
 use serde::Deserialize;
 
 use super::{
+    document::{DocumentFormat, run_document},
     error::{cause_response, response},
-    events::{Signal, signals},
+    events::{Shown, Signal, Signals, Source},
 };
-use crate::{
-    gateway::{Gateway, MalformedField, Watch, WatchEnd, WatchRun},
-    wire::{self, Format},
-};
+use crate::gateway::{Caller, Gateway, MalformedField, WatchRun, WatchSession};
 
 /// How long a browser waits before it comes back, in milliseconds.
 const RETRY: &[u8] = b"retry: 1000\n\n";
@@ -35,6 +33,8 @@ pub(super) struct EventsQuery {
     after: String,
     #[serde(default)]
     format: String,
+    #[serde(default)]
+    compact: String,
 }
 
 /// Answers the request.
@@ -44,17 +44,20 @@ pub(super) async fn run_events(
     Query(query): Query<EventsQuery>,
     headers: HeaderMap,
 ) -> Response {
-    let last_event_id =
-        headers.get("last-event-id").map(|it| String::from_utf8_lossy(it.as_bytes()).into_owned());
-    let after = last_event_id.filter(|it| !it.is_empty()).unwrap_or(query.after);
-    let watch = match gateway.watch_run(WatchRun { run_id: run_id.clone(), after }).await {
-        Ok(watch) => watch,
-        Err(error) => return response(error),
+    let after = position(&headers, query.after);
+    let compact = match is_set("compact", &query.compact) {
+        Ok(compact) => compact,
+        Err(error) => return cause_response(&error),
     };
+    let request = WatchRun { run_id, after, compact };
     match query.format.as_str() {
-        "" | "sse" if watch.at_end() => StatusCode::NO_CONTENT.into_response(),
-        "" | "sse" => event_stream(watch),
-        "json" | "ndjson" => document(&gateway, &run_id, watch, query.format == "json").await,
+        "" | "sse" => match gateway.watch_run(request).await {
+            Ok(watch) if watch.at_end() => StatusCode::NO_CONTENT.into_response(),
+            Ok(watch) => event_stream(watch),
+            Err(error) => response(error),
+        },
+        "json" => run_document(&gateway, request, DocumentFormat::Json, headers).await,
+        "ndjson" => run_document(&gateway, request, DocumentFormat::Ndjson, headers).await,
         _ => {
             let problem = "is none of sse, json, ndjson".to_owned();
             cause_response(&MalformedField { field: "format", problem })
@@ -62,71 +65,82 @@ pub(super) async fn run_events(
     }
 }
 
-fn event_stream(watch: Watch) -> Response {
-    let messages = signals(watch).map(Some).chain(stream::iter([None])).scan(false, |cut, signal| {
-        let message = match signal {
-            // All that is ready goes out in one write.
-            Some(Signal::Events(entries)) if entries.len() == 1 => wire::encoded(&entries[0], Format::Sse),
-            Some(Signal::Events(entries)) => {
-                let messages = entries.iter().map(|it| wire::encoded(it, Format::Sse));
-                messages
-                    .fold(BytesMut::new(), |mut all, it| {
-                        all.extend_from_slice(&it);
-                        all
-                    })
-                    .freeze()
+/// Answers a request for the events of all runs of a session. They do not end by themselves.
+pub(super) async fn session_events(
+    State(gateway): State<Gateway>,
+    Path(session_id): Path<String>,
+    Query(query): Query<EventsQuery>,
+    headers: HeaderMap,
+) -> Response {
+    let after = position(&headers, query.after);
+    let compact = match is_set("compact", &query.compact) {
+        Ok(compact) => compact,
+        Err(error) => return cause_response(&error),
+    };
+    if !matches!(query.format.as_str(), "" | "sse") {
+        return cause_response(&MalformedField { field: "format", problem: "is not sse".to_owned() });
+    }
+    let request = WatchSession { session_id, after, compact };
+    match gateway.watch_session(&Caller::default(), request).await {
+        Ok(watch) => event_stream(watch),
+        Err(error) => response(error),
+    }
+}
+
+/// The `Last-Event-ID`, which a browser sends by itself, or else what stands in the query.
+fn position(headers: &HeaderMap, after: String) -> String {
+    let last_event_id =
+        headers.get("last-event-id").map(|it| String::from_utf8_lossy(it.as_bytes()).into_owned());
+    last_event_id.filter(|it| !it.is_empty()).unwrap_or(after)
+}
+
+/// A field of the query that is true or false; when it is not there it is false.
+fn is_set(field: &'static str, text: &str) -> Result<bool, MalformedField> {
+    match text {
+        "true" | "1" => Ok(true),
+        "" | "false" | "0" => Ok(false),
+        _ => Err(MalformedField { field, problem: "is none of true, false".to_owned() }),
+    }
+}
+
+/// The events of a watch as they come.
+fn event_stream<S: Source>(source: S) -> Response {
+    let mut signals = Signals::new(source);
+    let frames = async_stream::stream! {
+        yield frame(Bytes::from_static(RETRY));
+        while let Some(signal) = signals.next().await {
+            match signal {
+                Signal::Events(events) => yield frame(joined(&events)),
+                Signal::Silence => yield frame(Bytes::from_static(ALIVE)),
+                Signal::Cut(_) => {}
             }
-            Some(Signal::Silence) => Bytes::from_static(ALIVE),
-            // The response ends without `close`, so that the browser comes back with its cursor.
-            Some(Signal::Cut(WatchEnd::Draining | WatchEnd::Read(_))) => {
-                *cut = true;
-                Bytes::new()
-            }
-            None if *cut => Bytes::new(),
-            None => Bytes::from_static(CLOSE),
-        };
-        futures::future::ready(Some(message))
-    });
-    let first = stream::iter([Bytes::from_static(RETRY)]);
-    let frames = first.chain(messages).filter(|it| futures::future::ready(!it.is_empty()));
-    let body = StreamBody::new(frames.map(|it| Ok::<_, Infallible>(Frame::data(it))));
+        }
+        // A response that was cut ends without `close`, so that the browser comes back with its cursor.
+        if !signals.were_cut() {
+            yield frame(Bytes::from_static(CLOSE));
+        }
+    };
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
         (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
     ];
-    (headers, Body::new(body)).into_response()
+    (headers, Body::new(StreamBody::new(frames))).into_response()
 }
 
-/// The log of a run that has ended, from the watch's position on.
-async fn document(gateway: &Gateway, run_id: &str, mut watch: Watch, json: bool) -> Response {
-    match gateway.get_run(run_id).await {
-        Ok(run) if run.state.is_terminal() => {}
-        Ok(_) => {
-            let problem = "is offered of a run that has ended".to_owned();
-            return cause_response(&MalformedField { field: "format", problem });
+/// All that is ready goes out in one write.
+fn joined<E: Shown>(events: &[E]) -> Bytes {
+    match events {
+        [event] => event.sse(),
+        events => {
+            let messages: Vec<_> = events.iter().map(Shown::sse).collect();
+            let mut all = BytesMut::with_capacity(messages.iter().map(Bytes::len).sum());
+            messages.iter().for_each(|it| all.extend_from_slice(it));
+            all.freeze()
         }
-        Err(error) => return response(error),
     }
-    let (begin, between, end, content_type) =
-        if json { ("[", ",\n", "]\n", "application/json") } else { ("", "\n", "\n", "application/x-ndjson") };
-    let body = async_stream::stream! {
-        yield Ok(Bytes::from_static(begin.as_bytes()));
-        let mut first = true;
-        while let Some(batch) = watch.next().await {
-            let Ok(entries) = batch else {
-                // Half a document must not look like a whole one.
-                yield Err(std::io::Error::other("the log is no longer kept"));
-                return;
-            };
-            for entry in entries {
-                if !std::mem::take(&mut first) {
-                    yield Ok(Bytes::from_static(between.as_bytes()));
-                }
-                yield Ok(wire::encoded(&entry, Format::Json));
-            }
-        }
-        yield Ok(Bytes::from_static(end.as_bytes()));
-    };
-    ([(header::CONTENT_TYPE, content_type)], Body::from_stream(body)).into_response()
+}
+
+fn frame(bytes: Bytes) -> Result<Frame<Bytes>, Infallible> {
+    Ok(Frame::data(bytes))
 }

@@ -74,6 +74,11 @@ pub const KEYS: &[Key] = &[
         "bytes",
         "What all logs may take in memory; beyond it runs that ended first are dropped, then starts refused",
     ),
+    key(
+        "watch.coalesce",
+        "duration",
+        "`0s`, or from `2ms` to `20ms`: how long a live watcher waits when there is something new, to take more in one write",
+    ),
     key("runner.parallel", "number", "Workers of one run at work at a time"),
     key("runner.timeout", "duration", "After so long a worker has failed, unless it sets a time of its own"),
     key("runner.cancel_grace", "duration", "From the request to stop to the use of force"),

@@ -261,6 +261,20 @@ mod tests {
     }
 
     #[test]
+    fn a_pause_of_watchers_is_none_or_a_sensible_one() {
+        for (text, good) in
+            [("0s", true), ("2ms", true), ("20ms", true), ("1ms", false), ("21ms", false), ("1s", false)]
+        {
+            let loaded = load(environment(&[("RUNGATE_WATCH_COALESCE", text)]));
+            assert_eq!(loaded.is_ok(), good, "{text}");
+            if let Err(error) = loaded {
+                let error = error.to_string();
+                assert!(error.contains("watch.coalesce is 0s (off), or from 2ms to 20ms"), "{error}");
+            }
+        }
+    }
+
+    #[test]
     fn a_named_file_must_be_there() {
         let sources = Sources { file: Some("/nowhere/rungate.toml".into()), ..Sources::default() };
         assert!(matches!(load(sources), Err(ConfigError::Unreadable { .. })));

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     api::{CorsSettings, ListenSettings},
     model::WorkerKey,
+    run::WatchSettings,
     runner::{
         CommandSettings, RunnerSettings, llm::LlmSettings, mcp::McpServerSettings, repo::git::CloneLimits,
     },
@@ -49,6 +50,8 @@ pub struct Config {
     pub cors: CorsSettings,
     /// How runs are kept.
     pub run: RunSettings,
+    /// How runs are watched.
+    pub watch: WatchSettings,
     /// How runs are executed.
     pub runner: RunnerSettings,
     /// How sessions are kept.
@@ -139,6 +142,7 @@ impl Default for Config {
             connections: ListenSettings::default(),
             cors: CorsSettings::default(),
             run: RunSettings::default(),
+            watch: WatchSettings::default(),
             runner: RunnerSettings::default(),
             session: SessionSettings::default(),
             repos: RepoSettings::default(),

@@ -83,6 +83,16 @@ pub struct BadCursor {
     pub error: CursorError,
 }
 
+/// The `after` of a watch is no cursor of the session.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{error}")]
+pub struct BadSessionCursor {
+    /// The session that was to be watched.
+    pub session_id: SessionId,
+    /// What is wrong with the cursor.
+    pub error: CursorError,
+}
+
 /// The run that was to be answered is not the session's active run or, when none is active, its latest.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("run {run_id} is not active for session {session_id}")]
@@ -151,6 +161,13 @@ pub(super) fn session_id(text: &str) -> Result<SessionId, SessionNotFound> {
 /// A text that no run can have as its id names a run that does not exist.
 pub(super) fn run_id(text: &str) -> Result<RunId, RunNotFound> {
     RunId::parse(text).map_err(|_| RunNotFound { run_id: text.chars().take(SHOWN_CHARS).collect() })
+}
+
+fn cursor_reason(error: CursorError) -> &'static str {
+    match error {
+        CursorError::Malformed => "CURSOR_MALFORMED",
+        CursorError::Foreign => "CURSOR_FOREIGN",
+    }
 }
 
 impl Inner {
@@ -227,14 +244,25 @@ impl Cause for BadCursor {
     }
 
     fn reason(&self) -> &'static str {
-        match self.error {
-            CursorError::Malformed => "CURSOR_MALFORMED",
-            CursorError::Foreign => "CURSOR_FOREIGN",
-        }
+        cursor_reason(self.error)
     }
 
     fn metadata(&self) -> Vec<(&'static str, String)> {
         vec![("run_id", self.run_id.to_string())]
+    }
+}
+
+impl Cause for BadSessionCursor {
+    fn code(&self) -> Code {
+        Code::InvalidArgument
+    }
+
+    fn reason(&self) -> &'static str {
+        cursor_reason(self.error)
+    }
+
+    fn metadata(&self) -> Vec<(&'static str, String)> {
+        vec![("session_id", self.session_id.to_string())]
     }
 }
 

@@ -12,6 +12,7 @@ mod start_run;
 mod submit_answer;
 mod submit_run_input;
 mod watch_run;
+mod watch_session;
 
 use std::sync::Arc;
 
@@ -30,8 +31,8 @@ use idempotency::KeyLocks;
 
 pub use cancel_run::CancelRunError;
 pub use error::{
-    BadCursor, Draining, Inner, MalformedField, MissingField, NotOffered, NotPending, OperationError,
-    ReadSessionError, RunIdError, RunNotActive, SessionIdError, UnknownWorker,
+    BadCursor, BadSessionCursor, Draining, Inner, MalformedField, MissingField, NotOffered, NotPending,
+    OperationError, ReadSessionError, RunIdError, RunNotActive, SessionIdError, UnknownWorker,
 };
 pub use get_run::GetRunError;
 pub use get_session::GetSessionError;
@@ -43,6 +44,7 @@ pub use start_run::{StartRun, StartRunError};
 pub use submit_answer::{SubmitAnswer, SubmitAnswerError};
 pub use submit_run_input::{SubmitRunInput, SubmitRunInputError};
 pub use watch_run::{WatchRun, WatchRunError};
+pub use watch_session::{BeginSessionWatchError, SessionWatch, WatchSession};
 
 // What a watch gives, for the protocols that encode it.
 pub use crate::run::{Watch, WatchEnd};

@@ -17,6 +17,8 @@ pub struct WatchRun {
     pub run_id: String,
     /// A cursor; empty: from the first event; `now`: only what is new.
     pub after: String,
+    /// Whether deltas of the catch-up are merged and superseded progress is left out.
+    pub compact: bool,
 }
 
 operation_error! {
@@ -41,7 +43,8 @@ impl Gateway {
         self.runs.get(run_id).await?;
         let position = Position::parse(request.after.trim(), run_id);
         let position = position.map_err(|error| BadCursor { run_id, error })?;
-        Ok(self.runs.watch(run_id, position).await?)
+        let watch = self.runs.watch(run_id, position).await?;
+        Ok(if request.compact { watch.compact() } else { watch })
     }
 }
 

@@ -3,10 +3,10 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use uuid::Uuid;
 
-use super::RunId;
+use super::{RunId, session_cursor::SESSION_CURSOR};
 
 /// The first byte of every cursor: the kind of log it belongs to and the format it is written in.
-const RUN_CURSOR: u8 = 1;
+pub(super) const RUN_CURSOR: u8 = 1;
 const RUN_CURSOR_BYTES: usize = 1 + 16 + 8;
 
 /// The position right after one event of one run.
@@ -29,14 +29,14 @@ pub enum Position {
     After(u64),
 }
 
-/// Why a text does not name a position in a run's log.
+/// Why a text does not name a position in what is to be watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CursorError {
     /// The text is no cursor at all.
     #[error("after is not a cursor")]
     Malformed,
-    /// The text is a cursor of another run.
-    #[error("after is a cursor of another run")]
+    /// The text is a cursor of another run, or of a session where a run is watched, or the other way round.
+    #[error("after is a cursor of another run or session")]
     Foreign,
 }
 
@@ -44,6 +44,9 @@ impl Cursor {
     /// Reads what [`Cursor`]'s `Display` wrote.
     pub fn parse(text: &str) -> Result<Self, CursorError> {
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| CursorError::Malformed)?;
+        if bytes.first() == Some(&SESSION_CURSOR) {
+            return Err(CursorError::Foreign);
+        }
         let bytes: [u8; RUN_CURSOR_BYTES] = bytes.try_into().map_err(|_| CursorError::Malformed)?;
         let [RUN_CURSOR, rest @ ..] = bytes else { return Err(CursorError::Malformed) };
         let (id, sequence) = rest.split_at(16);

@@ -1,6 +1,6 @@
 //! A logged event together with its encoded forms.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
@@ -13,6 +13,15 @@ pub struct Entry {
     /// The event.
     pub event: Event,
     encoded: [OnceLock<Bytes>; Entry::FORMATS],
+}
+
+/// An event as a watcher of its whole session gets it.
+#[derive(Debug, Clone)]
+pub struct SessionEntry {
+    /// The event.
+    pub entry: Arc<Entry>,
+    /// The position in the session right after it, in place of the position in the run.
+    pub cursor: String,
 }
 
 impl Entry {

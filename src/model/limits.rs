@@ -43,6 +43,11 @@ pub const REQUESTS_PER_RUN: usize = 1000;
 /// Runs that wait for one session. One more is RESOURCE_EXHAUSTED. Nobody reads more answers than this one by one.
 pub const WAITING_PER_SESSION: usize = 16;
 
+/// Runs of a session that one watch of the session tells at a time: the active one, those that wait, and one that has
+/// passed the session on and is about to write its last event. Older runs come first; further ones wait until one of
+/// these has ended.
+pub const OPEN_RUNS: usize = WAITING_PER_SESSION + 2;
+
 /// Idempotency keys that are remembered, at about 100 bytes of memory each. Beyond it the oldest are forgotten before
 /// their time.
 pub const IDEMPOTENCY_KEYS: usize = 1_000_000;

@@ -1,5 +1,6 @@
 //! The words of rungate as data and rules: no clock, no I/O, no protocol.
 
+mod compact;
 mod cursor;
 mod entry;
 mod error;
@@ -10,11 +11,13 @@ pub mod limits;
 mod repo;
 mod run;
 mod session;
+mod session_cursor;
 mod view;
 mod worker_key;
 
+pub use compact::{Compactor, Superseded};
 pub use cursor::{Cursor, CursorError, Position};
-pub use entry::Entry;
+pub use entry::{Entry, SessionEntry};
 pub use error::{Cause, Code};
 pub use event::{Draft, Event, EventKind, NodeState, Usage};
 pub use id::{IdError, RequestId, RunId, SessionId};
@@ -22,5 +25,6 @@ pub use idempotency::{Digest, IdempotencyKey};
 pub use repo::{repo_name, shown_address};
 pub use run::{Command, Outcome, Refused, Run, RunError, RunMachine, RunState};
 pub use session::{DEFAULT_USER, Session, SessionUpdate};
+pub use session_cursor::{OpenRun, SessionPlace, SessionPosition};
 pub use view::{ClientView, Graph, GraphEdge, GraphNode, UidGenerator, ViewContent};
 pub use worker_key::WorkerKey;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    model::{Cause, Code, Refused, RunId},
+    model::{Cause, Code, Refused, RunId, SessionId},
     storage::{ReadError, UsedKey},
 };
 
@@ -23,6 +23,22 @@ pub struct CursorOutOfRange {
     pub run_id: RunId,
     /// Where its log ends.
     pub last_sequence: u64,
+}
+
+/// The cursor of a session knows runs that are no longer kept: what came after it may not be whole.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("runs that the cursor knows are no longer kept; begin again without a cursor")]
+pub struct CursorExpired {
+    /// The session.
+    pub session_id: SessionId,
+}
+
+/// The session that is watched has been forgotten.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("session {session_id} is no longer kept")]
+pub struct SessionEnded {
+    /// The session.
+    pub session_id: SessionId,
 }
 
 /// The run log holds as much as it may, all of it of live runs.
@@ -90,7 +106,21 @@ pub enum WatchError {
     OutOfRange(#[from] CursorOutOfRange),
 }
 
-/// Why a watch ended before the terminal event.
+/// Why the watch of a session cannot begin.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum WatchSessionError {
+    /// A run of the session cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] RunUnreadable),
+    /// The cursor lies beyond the end of a run.
+    #[error(transparent)]
+    OutOfRange(#[from] CursorOutOfRange),
+    /// The cursor cannot be used any more.
+    #[error(transparent)]
+    Expired(#[from] CursorExpired),
+}
+
+/// Why a watch ended before the terminal event, or the watch of a session at all.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum WatchEnd {
     /// The gateway is draining; the watch can be resumed with the last cursor.
@@ -99,15 +129,23 @@ pub enum WatchEnd {
     /// The run is no longer kept, or what is stored of it cannot be read.
     #[error(transparent)]
     Read(#[from] ReadRunError),
+    /// Of a session: a run was dropped before it was told to its end.
+    #[error(transparent)]
+    Expired(#[from] CursorExpired),
+    /// Of a session: there is no such session any more.
+    #[error(transparent)]
+    SessionEnded(#[from] SessionEnded),
 }
 
 impl WatchEnd {
-    /// What is told of it, where it is an error of the run. The drain of the gateway is none.
+    /// What is told of it, where it is an error of the run or session. The drain of the gateway is none.
     pub fn cause(&self) -> Option<&dyn Cause> {
         match self {
             Self::Draining => None,
             Self::Read(ReadRunError::RunNotFound(cause)) => Some(cause),
             Self::Read(ReadRunError::RunUnreadable(cause)) => Some(cause),
+            Self::Expired(cause) => Some(cause),
+            Self::SessionEnded(cause) => Some(cause),
         }
     }
 }
@@ -164,6 +202,34 @@ impl Cause for CursorOutOfRange {
 
     fn metadata(&self) -> Vec<(&'static str, String)> {
         vec![("run_id", self.run_id.to_string()), ("last_sequence", self.last_sequence.to_string())]
+    }
+}
+
+impl Cause for CursorExpired {
+    fn code(&self) -> Code {
+        Code::OutOfRange
+    }
+
+    fn reason(&self) -> &'static str {
+        "CURSOR_EXPIRED"
+    }
+
+    fn metadata(&self) -> Vec<(&'static str, String)> {
+        vec![("session_id", self.session_id.to_string())]
+    }
+}
+
+impl Cause for SessionEnded {
+    fn code(&self) -> Code {
+        Code::NotFound
+    }
+
+    fn reason(&self) -> &'static str {
+        "SESSION_NOT_FOUND"
+    }
+
+    fn metadata(&self) -> Vec<(&'static str, String)> {
+        vec![("session_id", self.session_id.to_string())]
     }
 }
 

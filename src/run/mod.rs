@@ -3,18 +3,23 @@
 mod error;
 #[cfg(test)]
 mod model_check;
+mod reader;
 mod retention;
 mod runs;
 mod watch;
+mod watch_session;
+mod watch_settings;
 mod writer;
 
 pub use error::{
-    CursorOutOfRange, EmitError, LogFull, LogUnavailable, ReadRunError, RunNotFound, RunUnreadable,
-    StartWriterError, WatchEnd, WatchError,
+    CursorExpired, CursorOutOfRange, EmitError, LogFull, LogUnavailable, ReadRunError, RunNotFound,
+    RunUnreadable, SessionEnded, StartWriterError, WatchEnd, WatchError, WatchSessionError,
 };
 pub use retention::sweep_ended;
 pub use runs::{BeginLog, Runs};
 pub use watch::Watch;
+pub use watch_session::SessionWatch;
+pub use watch_settings::{BadCoalesce, Coalesce, WatchSettings};
 pub use writer::WriterHandle;
 
 // What a listing is asked by and what it gives.

@@ -7,14 +7,16 @@ use std::{
     time::Duration,
 };
 
+use tokio_util::sync::CancellationToken;
+
 use super::{
-    CursorOutOfRange, EmitError, LogFull, LogUnavailable, ReadRunError, StartWriterError, Watch, WatchError,
-    WriterHandle, writer::Writer,
+    EmitError, LogFull, LogUnavailable, ReadRunError, SessionWatch, StartWriterError, Watch, WatchError,
+    WatchSessionError, WatchSettings, WriterHandle, reader::Reader, writer::Writer,
 };
 use crate::{
     model::{
         Command, IdempotencyKey, Position, Refused, RequestId, Run, RunId, RunMachine, RunState, SessionId,
-        WorkerKey,
+        SessionPosition, WorkerKey,
     },
     runtime::{
         clock,
@@ -29,6 +31,7 @@ use crate::{
 pub struct Runs {
     log: Arc<dyn RunLog>,
     live: Arc<Mutex<HashMap<RunId, WriterHandle>>>,
+    watching: WatchSettings,
     shutdown: Shutdown,
 }
 
@@ -50,7 +53,13 @@ pub struct BeginLog {
 impl Runs {
     /// Runs whose events are kept in `log`.
     pub fn new(log: Arc<dyn RunLog>, shutdown: Shutdown) -> Self {
-        Self { log, live: Arc::default(), shutdown }
+        Self { log, live: Arc::default(), watching: WatchSettings::default(), shutdown }
+    }
+
+    /// The same, watched as set.
+    #[must_use]
+    pub fn watched(self, watching: WatchSettings) -> Self {
+        Self { watching, ..self }
     }
 
     /// Begins the log of a new run and starts its writer.
@@ -143,19 +152,17 @@ impl Runs {
 
     /// Begins to read a run's log at `position`.
     pub async fn watch(&self, run_id: RunId, position: Position) -> Result<Watch, WatchError> {
-        let missing = |error| WatchError::Read(ReadRunError::new(run_id, &error));
-        // Subscribed before the end is read, so that nothing can slip in between.
-        let hints = self.log.follow(run_id).await.map_err(missing)?;
-        let run = self.log.run(run_id).await.map_err(missing)?;
-        let last_sequence = run.last_sequence;
-        let after = match position {
-            Position::Start => 0,
-            Position::Now => last_sequence,
-            Position::After(sequence) if sequence <= last_sequence => sequence,
-            Position::After(_) => return Err(CursorOutOfRange { run_id, last_sequence }.into()),
-        };
-        let at_end = run.state.is_terminal() && last_sequence == after;
-        Ok(Watch::new(self.log.clone(), run_id, after, at_end, hints, self.shutdown.draining.clone()))
+        let reader = Reader::open(self.log.clone(), run_id, position).await?;
+        Ok(Watch::new(reader, self.watching, self.draining()))
+    }
+
+    /// Begins to read the logs of all runs of a session at `position`.
+    pub async fn watch_session(
+        &self,
+        session_id: SessionId,
+        position: SessionPosition,
+    ) -> Result<SessionWatch, WatchSessionError> {
+        SessionWatch::open(self.log.clone(), session_id, position, self.watching, self.draining()).await
     }
 
     /// Asks all live runs to stop and waits until they have ended, at most twice the `grace` their workers have.
@@ -168,6 +175,12 @@ impl Runs {
         if tokio::time::timeout(grace * 2, ended).await.is_err() {
             tracing::warn!("some runs have not ended");
         }
+    }
+
+    /// Set when the gateway drains. Each watch has a token of its own, because a wait takes the token's lock, and all
+    /// watches of a run wait at the same moments.
+    fn draining(&self) -> CancellationToken {
+        self.shutdown.draining.child_token()
     }
 
     fn live(&self) -> MutexGuard<'_, HashMap<RunId, WriterHandle>> {

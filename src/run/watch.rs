@@ -2,40 +2,33 @@
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{ReadRunError, WatchEnd};
-use crate::{
-    model::{Entry, RunId, limits},
-    storage::{ReadError, RunLog},
-};
+use super::{ReadRunError, WatchEnd, WatchSettings, reader::Reader};
+use crate::{model::Entry, storage::ReadError};
 
 /// A watcher's place in a run's log. Holds no events between reads, so a slow watcher costs nothing.
 pub struct Watch {
-    log: Arc<dyn RunLog>,
-    run_id: RunId,
-    after: u64,
-    at_end: bool,
-    hints: watch::Receiver<u64>,
+    reader: Reader,
+    settings: WatchSettings,
     draining: CancellationToken,
 }
 
 impl Watch {
-    pub(super) fn new(
-        log: Arc<dyn RunLog>,
-        run_id: RunId,
-        after: u64,
-        at_end: bool,
-        hints: watch::Receiver<u64>,
-        draining: CancellationToken,
-    ) -> Self {
-        Self { log, run_id, after, at_end, hints, draining }
+    pub(super) fn new(reader: Reader, settings: WatchSettings, draining: CancellationToken) -> Self {
+        Self { reader, settings, draining }
+    }
+
+    /// Merges deltas and drops superseded progress of what was there when the watch began.
+    #[must_use]
+    pub fn compact(mut self) -> Self {
+        self.reader.compact();
+        self
     }
 
     /// True when the terminal event has been read, or lay before the position the watch began at.
     pub fn at_end(&self) -> bool {
-        self.at_end
+        self.reader.at_end()
     }
 
     /// The next events, as many as are there but bounded; waits for one when there are none. `None` after the
@@ -43,33 +36,166 @@ impl Watch {
     ///
     /// Cancel safe: a call that is dropped has read nothing.
     pub async fn next(&mut self) -> Option<Result<Vec<Arc<Entry>>, WatchEnd>> {
-        while !self.at_end {
+        while !self.reader.at_end() {
             if self.draining.is_cancelled() {
                 return Some(Err(WatchEnd::Draining));
             }
-            // Marked as seen before the log is read: an event that comes in between wakes the wait below.
-            self.hints.mark_unchanged();
-            let slice = match self.log.read(self.run_id, self.after, limits::WATCH_BATCH_BYTES).await {
-                Ok(slice) => slice,
+            match self.reader.ready().await {
+                Ok(entries) if entries.is_empty() => {}
+                Ok(entries) => return Some(Ok(entries)),
                 Err(error) => return Some(Err(self.lost(&error))),
+            }
+            let changed = tokio::select! {
+                biased;
+                changed = self.reader.changed() => changed,
+                () = self.draining.cancelled() => continue,
             };
-            if let Some(last) = slice.entries.last() {
-                self.after = last.event.sequence;
-                self.at_end = last.event.kind.is_terminal();
-                return Some(Ok(slice.entries));
+            if let Err(error) = changed {
+                return Some(Err(self.lost(&error)));
             }
-            tokio::select! {
-                changed = self.hints.changed() => if changed.is_err() {
-                    return Some(Err(self.lost(&ReadError::NotFound)));
-                },
-                () = self.draining.cancelled() => {}
-            }
+            self.settings.coalesce.pause().await;
         }
         None
     }
 
     fn lost(&mut self, error: &ReadError) -> WatchEnd {
-        self.at_end = true;
-        ReadRunError::new(self.run_id, error).into()
+        self.reader.close();
+        ReadRunError::new(self.reader.run_id(), error).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, time::Duration};
+
+    use futures::poll;
+    use jiff::Timestamp;
+    use tokio::time::Instant;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{
+        model::{
+            Command, Draft, EventKind, Outcome, Position, RunId, RunMachine, SessionId, SessionPosition,
+        },
+        run::{Coalesce, SessionWatch},
+        storage::{MemoryLimits, MemoryRunLog, NewRun, RunLog},
+    };
+
+    const PAUSE: Duration = Duration::from_millis(10);
+
+    /// A run with one event, and its log.
+    async fn begun() -> (Arc<MemoryRunLog>, RunMachine) {
+        let log = Arc::new(MemoryRunLog::new(MemoryLimits { per_run: 16 << 20, total: 16 << 20 }));
+        let (run_id, session_id) = (RunId::new(Uuid::from_u128(1)), SessionId::new(Uuid::from_u128(1)));
+        let (machine, first) = RunMachine::create(run_id, session_id, "w".into(), Timestamp::UNIX_EPOCH);
+        let run = machine.run().clone();
+        log.create(NewRun { run, events: vec![first], params: BTreeMap::new(), key: None }).await.unwrap();
+        (log, machine)
+    }
+
+    async fn apply(log: &MemoryRunLog, machine: &mut RunMachine, command: Command) {
+        let before = machine.run().last_sequence;
+        let events = machine.apply(command, Timestamp::UNIX_EPOCH).unwrap();
+        log.append(machine.run().clone(), before, events).await.unwrap();
+    }
+
+    fn settings(pause: Duration) -> WatchSettings {
+        WatchSettings { coalesce: Coalesce::try_from(pause).unwrap() }
+    }
+
+    async fn watch(log: &Arc<MemoryRunLog>, machine: &RunMachine, pause: Duration) -> Watch {
+        let reader = Reader::open(log.clone(), machine.run().run_id, Position::Start).await.unwrap();
+        let mut watch = Watch::new(reader, settings(pause), CancellationToken::new());
+        assert_eq!(watch.next().await.unwrap().unwrap().len(), 1, "what is there comes at once");
+        watch
+    }
+
+    #[tokio::test]
+    async fn a_long_log_is_told_compactly_over_all_its_batches() {
+        let (log, mut machine) = begun().await;
+        let mut wanted = String::new();
+        for number in 0..200 {
+            let text = number.to_string().repeat(2000);
+            wanted.push_str(&text);
+            apply(&log, &mut machine, Command::Emit(Draft::new(EventKind::Delta { text }, ""))).await;
+            let draft =
+                if number % 30 == 7 { Draft::log("between") } else { Draft::new(EventKind::Progress, "") };
+            apply(&log, &mut machine, Command::Emit(draft)).await;
+        }
+        apply(&log, &mut machine, Command::Finish(Outcome::Cancelled)).await;
+        let reader = Reader::open(log, machine.run().run_id, Position::Start).await.unwrap();
+        let mut watch = Watch::new(reader, WatchSettings::default(), CancellationToken::new()).compact();
+        let (mut text, mut kinds) = (String::new(), Vec::new());
+        while let Some(entries) = watch.next().await {
+            for entry in entries.unwrap() {
+                match &entry.event.kind {
+                    EventKind::Delta { text: piece } => text.push_str(piece),
+                    kind => kinds.push(kind.clone()),
+                }
+            }
+        }
+        assert!(text == wanted, "each piece once");
+        let count = |kind: EventKind| kinds.iter().filter(|it| **it == kind).count();
+        assert_eq!((count(EventKind::Progress), count(EventKind::Log)), (1, 7));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_after_the_news_lets_more_come_in_one_go_the_end_too() {
+        let (log, mut machine) = begun().await;
+        let mut watch = watch(&log, &machine, PAUSE).await;
+        let begun = Instant::now();
+        let mut next = Box::pin(watch.next());
+        assert!(poll!(&mut next).is_pending());
+        for _ in 0..3 {
+            apply(&log, &mut machine, Command::Emit(Draft::log("x"))).await;
+            assert!(poll!(&mut next).is_pending());
+        }
+        apply(&log, &mut machine, Command::Finish(Outcome::Cancelled)).await;
+        assert_eq!(next.await.unwrap().unwrap().len(), 4);
+        assert_eq!(begun.elapsed(), PAUSE);
+        assert!(watch.next().await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_pause_each_event_comes_at_once() {
+        let (log, mut machine) = begun().await;
+        let mut watch = watch(&log, &machine, Duration::ZERO).await;
+        let begun = Instant::now();
+        for _ in 0..3 {
+            let mut next = Box::pin(watch.next());
+            assert!(poll!(&mut next).is_pending());
+            apply(&log, &mut machine, Command::Emit(Draft::log("x"))).await;
+            assert_eq!(next.await.unwrap().unwrap().len(), 1);
+        }
+        assert!(begun.elapsed().is_zero());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_is_paused_for_too() {
+        let (log, mut machine) = begun().await;
+        let session_id = machine.run().session_id.clone();
+        let (now, settings) = (SessionPosition::Now, settings(PAUSE));
+        let watch = SessionWatch::open(log.clone(), session_id, now, settings, CancellationToken::new());
+        let mut watch = watch.await.unwrap();
+        let mut next = Box::pin(watch.next());
+        assert!(poll!(&mut next).is_pending());
+        for _ in 0..3 {
+            apply(&log, &mut machine, Command::Emit(Draft::log("x"))).await;
+            assert!(poll!(&mut next).is_pending());
+        }
+        assert_eq!(next.await.unwrap().len(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_drain_of_the_gateway_ends_a_watch_that_waits() {
+        let (log, machine) = begun().await;
+        let reader = Reader::open(log, machine.run().run_id, Position::Now).await.unwrap();
+        let draining = CancellationToken::new();
+        let mut watch = Watch::new(reader, settings(PAUSE), draining.clone());
+        let mut next = Box::pin(watch.next());
+        assert!(poll!(&mut next).is_pending());
+        draining.cancel();
+        assert!(matches!(next.await, Some(Err(WatchEnd::Draining))));
     }
 }

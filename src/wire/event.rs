@@ -3,14 +3,20 @@
 use std::marker::PhantomData;
 
 use bytes::{BufMut as _, Bytes};
+use memchr::memmem;
 use prost::Message;
 use tonic::{
     Status,
-    codec::{Codec, EncodeBuf, Encoder},
+    codec::{BufferSettings, Codec, EncodeBuf, Encoder},
 };
 
 use super::{RequestDecoder, event_json, event_message, v1};
-use crate::model::{Entry, Event};
+use crate::model::{Entry, Event, SessionEntry};
+
+/// What a stream without events keeps for the next ones. Most watchers are idle most of the time.
+const IDLE_BUFFER_BYTES: usize = 1 << 10;
+/// So many bytes of events that are ready go out in one write.
+const WRITE_BYTES: usize = 32 << 10;
 
 /// A wire format of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +31,13 @@ pub enum Format {
 
 /// A `WatchRunResponse` that is encoded already.
 #[derive(Debug, Clone)]
-pub struct EncodedEvent(pub Bytes);
+pub struct EncodedEvent {
+    /// Shared by all watchers.
+    message: Bytes,
+    /// Fields that are another watcher's otherwise; empty where there are none. Of a field that comes twice the last
+    /// counts.
+    own: Bytes,
+}
 
 /// Sends [`EncodedEvent`]s as they are; decodes requests as prost does.
 #[derive(Debug)]
@@ -50,14 +62,51 @@ pub fn encoded(entry: &Entry, format: Format) -> Bytes {
     }
 }
 
+/// The entry's event for a stub or server of the service.
+pub fn encoded_event(entry: &Entry) -> EncodedEvent {
+    EncodedEvent { message: encoded(entry, Format::Proto), own: Bytes::new() }
+}
+
+/// The same with the cursor of the session.
+pub fn encoded_session_event(event: &SessionEntry) -> EncodedEvent {
+    let mut own = Vec::with_capacity(event.cursor.len() + 4);
+    prost::encoding::string::encode(CURSOR_FIELD, &event.cursor, &mut own);
+    EncodedEvent { message: encoded(&event.entry, Format::Proto), own: own.into() }
+}
+
+/// The event as a message of an event stream, with the cursor of the session.
+pub fn session_sse(event: &SessionEntry) -> Bytes {
+    let SessionEntry { entry, cursor } = event;
+    let json = encoded(entry, Format::Json);
+    let mut message = Vec::with_capacity(json.len() + 2 * cursor.len() + 16);
+    // Inside a text quotation marks are escaped, and whatever a worker may put into an event comes behind its cursor: the
+    // first place that looks like the cursor is the cursor.
+    let of_run = format!(r#""cursor":"{}""#, entry.event.cursor());
+    let start =
+        memmem::find(&json, of_run.as_bytes()).unwrap_or_else(|| unreachable!("every event has a cursor"));
+    message.extend_from_slice(b"id: ");
+    message.extend_from_slice(cursor.as_bytes());
+    message.extend_from_slice(b"\ndata: ");
+    message.extend_from_slice(&json[..start]);
+    message.extend_from_slice(br#""cursor":""#);
+    message.extend_from_slice(cursor.as_bytes());
+    message.extend_from_slice(br#"""#);
+    message.extend_from_slice(&json[start + of_run.len()..]);
+    message.extend_from_slice(SSE_END);
+    message.into()
+}
+
 /// The event that says that a silent stream is alive. It is in no log.
 pub fn heartbeat() -> EncodedEvent {
     let message = v1::WatchRunResponse { event_type: v1::EventType::Heartbeat.into(), ..Default::default() };
-    EncodedEvent(message.encode_to_vec().into())
+    EncodedEvent { message: message.encode_to_vec().into(), own: Bytes::new() }
 }
 
 /// What ends a message of an event stream.
 const SSE_END: &[u8] = b"\n\n";
+
+/// The number of `WatchRunResponse.cursor`.
+const CURSOR_FIELD: u32 = 7;
 
 fn sse_message(event: &Event) -> Bytes {
     let json = event_json(event);
@@ -96,8 +145,58 @@ impl Encoder for EventEncoder {
     type Item = EncodedEvent;
     type Error = Status;
 
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::new(IDLE_BUFFER_BYTES, WRITE_BYTES)
+    }
+
     fn encode(&mut self, event: EncodedEvent, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        buffer.put(event.0);
+        buffer.put(event.message);
+        buffer.put(event.own);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use jiff::Timestamp;
+    use serde_json::{Value, json};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::model::{EventKind, RunId};
+
+    #[test]
+    fn the_cursor_of_the_session_takes_the_place_of_the_runs() {
+        let run_id = RunId::new(Uuid::from_u128(7));
+        let cursor = crate::model::Cursor { run_id, sequence: 3 }.to_string();
+        // Wherever a worker can write: nothing but the cursor is changed.
+        let decoy = format!(r#""cursor":"{cursor}""#);
+        let event = Event {
+            run_id,
+            sequence: 3,
+            time: Timestamp::UNIX_EPOCH,
+            message: decoy.clone(),
+            progress_percent: 0,
+            view: Some(crate::model::ClientView::llm_response("p", &decoy)),
+            kind: EventKind::Complete { output: json!({"cursor": cursor, "text": decoy}), usage: None },
+        };
+        let entry = Arc::new(Entry::new(event));
+        let in_session = SessionEntry { entry: entry.clone(), cursor: "of_session".to_owned() };
+
+        let EncodedEvent { message, own } = encoded_session_event(&in_session);
+        let decoded = v1::WatchRunResponse::decode([message, own].concat().as_slice()).unwrap();
+        let expected =
+            v1::WatchRunResponse { cursor: "of_session".to_owned(), ..event_message(&entry.event) };
+        assert_eq!(decoded, expected);
+
+        let message = String::from_utf8(session_sse(&in_session).to_vec()).unwrap();
+        let (id, data) = message.strip_suffix("\n\n").unwrap().split_once('\n').unwrap();
+        assert_eq!(id, "id: of_session");
+        let mut told: Value = serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
+        assert_eq!(told["cursor"], "of_session");
+        told["cursor"] = json!(cursor);
+        assert_eq!(told, serde_json::from_slice::<Value>(&encoded(&entry, Format::Json)).unwrap());
     }
 }

@@ -11,7 +11,9 @@ use std::sync::LazyLock;
 use prost_reflect::DescriptorPool;
 
 pub use codec::{ERROR_DOMAIN, MessageCodec, RequestDecoder};
-pub use event::{EncodedEvent, EventCodec, Format, encoded, heartbeat};
+pub use event::{
+    EncodedEvent, EventCodec, Format, encoded, encoded_event, encoded_session_event, heartbeat, session_sse,
+};
 pub use from_proto::json_value;
 pub use json::{event_json, response_json, run_json, worker_json};
 pub use to_proto::{client_view, event_message, run_message, session_message, timestamp, value};

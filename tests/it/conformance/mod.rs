@@ -1,10 +1,12 @@
 //! One table: every scenario over every protocol that can express it gives the same events and the same codes.
 
 mod busy;
+mod compact;
 mod control;
 mod errors;
 mod input;
 mod resuming;
+mod session;
 mod watching;
 
 use futures::{FutureExt as _, future::BoxFuture};
@@ -45,6 +47,15 @@ const SCENARIOS: &[Scenario] = &[
     scenario!(Watch, resuming::resume_at_each_cursor_of_a_live_run),
     scenario!(Watch, resuming::after_now),
     scenario!(Watch, resuming::after_now_of_an_ended_run),
+    scenario!(Watch, compact::compact_log_of_an_ended_run),
+    scenario!(Watch, compact::resume_a_compact_log),
+    scenario!(Watch, compact::compact_catch_up_of_a_live_run),
+    scenario!(Watch, session::session_in_one_stream),
+    scenario!(Watch, session::resume_a_session_at_each_cursor),
+    scenario!(Watch, session::session_after_now),
+    scenario!(Watch, session::compact_session),
+    scenario!(Watch, session::bad_session_cursors),
+    scenario!(Watch, session::watch_of_an_unknown_session),
     scenario!(Watch, control::cancel),
     scenario!(Call, control::cancel_of_an_ended_run),
     scenario!(Call, control::a_hundred_starts_at_once),
@@ -92,6 +103,11 @@ pub(crate) fn trials() -> Vec<Trial> {
             trials.push(trial(name, move || async move {
                 let first = Client::new(first, shared().await.address());
                 resuming::cut_and_resume(first, first.over(then)).await;
+            }));
+            let name = format!("conformance::cut_and_resume_session::{first}_then_{then}");
+            trials.push(trial(name, move || async move {
+                let first = Client::new(first, shared().await.address());
+                session::cut_and_resume_session(first, first.over(then)).await;
             }));
         }
     }

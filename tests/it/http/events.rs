@@ -21,7 +21,6 @@ pub(super) fn trials() -> Vec<Trial> {
         trial("http::sse_resumed_at_the_end_is_204", no_content),
         trial("http::sse_over_http2_is_the_same", over_http2),
         trial("http::sse_errors_are_json", errors),
-        trial("http::sse_of_an_ended_run_as_one_document", documents),
     ]
 }
 
@@ -132,21 +131,5 @@ async fn errors() {
         let response = request(method, &format!("/v1/runs/{run}/events"), &[], b"").await;
         assert_eq!(response.status, 405, "{method}");
         assert!(response.header("allow").contains("GET"), "{method}");
-    }
-}
-
-async fn documents() {
-    let client = client().await;
-    let (run, log) = story::finished(client, "worker_DAG").await;
-    let path = format!("/v1/runs/{run}/events");
-    let json = request("GET", &format!("{path}?format=json"), &[], b"").await.whole().await.unwrap();
-    assert_eq!(json.header("content-type"), "application/json");
-    assert_eq!(json.json().as_array().unwrap().len(), log.len());
-    let lines = request("GET", &format!("{path}?format=ndjson"), &[], b"").await.whole().await.unwrap();
-    let lines: Vec<serde_json::Value> =
-        lines.text().lines().map(|it| serde_json::from_str(it).unwrap()).collect();
-    assert_eq!(serde_json::Value::from(lines), json.json());
-    for (told, event) in json.json().as_array().unwrap().iter().zip(&log) {
-        assert_eq!(told["cursor"], event["cursor"]);
     }
 }

@@ -1,9 +1,11 @@
 //! What stands around the events: headers, status codes, cross-origin rules, the standard services, one port.
 
 mod cors;
+mod documents;
 mod events;
 mod requests;
 mod services;
+mod session_events;
 
 use bytes::Bytes;
 use http::Request;
@@ -17,7 +19,15 @@ use crate::support::{
 
 /// All tests of this module.
 pub(crate) fn trials() -> Vec<Trial> {
-    [cors::trials(), events::trials(), requests::trials(), services::trials()].into_iter().flatten().collect()
+    let trials = [
+        cors::trials(),
+        documents::trials(),
+        events::trials(),
+        requests::trials(),
+        services::trials(),
+        session_events::trials(),
+    ];
+    trials.into_iter().flatten().collect()
 }
 
 /// Sends a request with headers to the shared gateway over HTTP/1.1.

@@ -1,0 +1,154 @@
+//! A place in one run's log: what every watch is made of.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::{CursorOutOfRange, ReadRunError, WatchError};
+use crate::{
+    model::{Compactor, Entry, Position, RunId, Superseded, limits},
+    storage::{ReadError, RunLog},
+};
+
+/// A place in a run's log. Holds no events between reads.
+pub(super) struct Reader {
+    log: Arc<dyn RunLog>,
+    run_id: RunId,
+    after: u64,
+    at_end: bool,
+    /// Where the log ended when the reader began.
+    began_at: u64,
+    /// Where the log ends as far as is known.
+    newest: u64,
+    hints: watch::Receiver<u64>,
+    catch_up: Option<CatchUp>,
+}
+
+/// A compact catch-up.
+enum CatchUp {
+    /// Looks what there is, so that it is known which progress is replaced by later progress.
+    Looking { seen: u64, superseded: Superseded },
+    /// Tells it.
+    Telling(Compactor),
+}
+
+impl Reader {
+    /// Begins to read the log of a run.
+    pub(super) async fn open(
+        log: Arc<dyn RunLog>,
+        run_id: RunId,
+        position: Position,
+    ) -> Result<Self, WatchError> {
+        let missing = |error| WatchError::Read(ReadRunError::new(run_id, &error));
+        // Subscribed before the end is read, so that nothing can slip in between.
+        let hints = log.follow(run_id).await.map_err(missing)?;
+        let run = log.run(run_id).await.map_err(missing)?;
+        let last_sequence = run.last_sequence;
+        let after = match position {
+            Position::Start => 0,
+            Position::Now => last_sequence,
+            Position::After(sequence) if sequence <= last_sequence => sequence,
+            Position::After(_) => return Err(CursorOutOfRange { run_id, last_sequence }.into()),
+        };
+        let at_end = run.state.is_terminal() && last_sequence == after;
+        Ok(Self {
+            log,
+            run_id,
+            after,
+            at_end,
+            began_at: last_sequence,
+            newest: last_sequence,
+            hints,
+            catch_up: None,
+        })
+    }
+
+    /// Tells what was there when the reader began compactly.
+    pub(super) fn compact(&mut self) {
+        if self.after < self.began_at {
+            self.catch_up = Some(CatchUp::Looking { seen: self.after, superseded: Superseded::default() });
+        }
+    }
+
+    pub(super) fn run_id(&self) -> RunId {
+        self.run_id
+    }
+
+    /// The sequence of the last event read, or of the position the reader began at.
+    pub(super) fn after(&self) -> u64 {
+        self.after
+    }
+
+    /// True when the terminal event has been read, or lay before the position the reader began at.
+    pub(super) fn at_end(&self) -> bool {
+        self.at_end
+    }
+
+    /// Nothing more will be read.
+    pub(super) fn close(&mut self) {
+        self.at_end = true;
+    }
+
+    /// The next events that are there, as many as a batch may have; empty when there are none yet. Then
+    /// [`Reader::changed`] returns when there are.
+    ///
+    /// Cancel safe: a call that is dropped has given nothing away.
+    pub(super) async fn ready(&mut self) -> Result<Vec<Arc<Entry>>, ReadError> {
+        loop {
+            // Marked as seen before the log is read: an event that comes in between wakes the wait for the next.
+            // The value is behind a lock that all watchers of the run share; whether it is new can be seen without.
+            if self.hints.has_changed().unwrap_or(true) {
+                self.newest = self.newest.max(*self.hints.borrow_and_update());
+            }
+            if self.at_end || self.after >= self.newest {
+                return Ok(Vec::new());
+            }
+            self.look_through().await;
+            let slice = self.log.read(self.run_id, self.after, limits::WATCH_BATCH_BYTES).await?;
+            let Some(last) = slice.entries.last() else { return Ok(slice.entries) };
+            self.after = last.event.sequence;
+            self.at_end = last.event.kind.is_terminal();
+            let Some(CatchUp::Telling(compactor)) = &mut self.catch_up else { return Ok(slice.entries) };
+            let mut told = Vec::new();
+            slice.entries.into_iter().for_each(|it| compactor.push(it, &mut told));
+            if !told.is_empty() {
+                // What may be continued is read once more next time, so that nothing is held meanwhile.
+                if let Some(first) = compactor.give_back() {
+                    self.after = first - 1;
+                }
+                if self.after >= self.began_at {
+                    self.catch_up = None;
+                }
+                return Ok(told);
+            }
+            tokio::task::consume_budget().await;
+        }
+    }
+
+    /// Returns when there may be more to read; an error when there never will be.
+    pub(super) async fn changed(&mut self) -> Result<(), ReadError> {
+        self.hints.changed().await.map_err(|_| ReadError::NotFound)?;
+        self.newest = self.newest.max(*self.hints.borrow());
+        Ok(())
+    }
+
+    /// Before a compact catch-up: looks at all of it, a batch at a time.
+    async fn look_through(&mut self) {
+        while let Some(CatchUp::Looking { seen, superseded }) = &mut self.catch_up {
+            // What cannot be read is met again, and told, when the catch-up comes there.
+            let slice = self.log.read(self.run_id, *seen, limits::WATCH_BATCH_BYTES).await;
+            let entries = slice.map(|it| it.entries).unwrap_or_default();
+            let entries = entries.iter().filter(|it| it.event.sequence <= self.began_at);
+            let before = *seen;
+            for entry in entries {
+                superseded.note(&entry.event);
+                *seen = entry.event.sequence;
+            }
+            if *seen == before || *seen == self.began_at {
+                let compactor = Compactor::new(*superseded, *seen);
+                self.catch_up = Some(CatchUp::Telling(compactor));
+            }
+            tokio::task::consume_budget().await;
+        }
+    }
+}
