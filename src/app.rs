@@ -1,6 +1,6 @@
 //! Puts the gateway together, starts it, and ends it in the opposite order.
 
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tonic_health::ServingStatus;
@@ -34,6 +34,10 @@ use crate::{
 
 /// Files that are open beside connections: stores, logs, pipes of workers.
 const OTHER_FILES: u64 = 256;
+
+/// How long the start waits until runs that were cut short are taken up. Some 10,000 are in a second; it takes longer
+/// only when the disk is full or fails.
+const RECOVERY_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why the gateway does not start.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +90,13 @@ pub enum Ended {
     Broken,
 }
 
+/// The logs of runs as they are configured.
+struct RunLogOpened {
+    log: Arc<dyn RunLog>,
+    /// True when they are there after a restart.
+    survives: bool,
+}
+
 /// Runs the gateway until it is asked to end. All that can fail early fails before a port is served.
 pub async fn serve(config: Config) -> Result<Ended, StartError> {
     let folder = config.data.clone();
@@ -100,7 +111,7 @@ pub async fn serve(config: Config) -> Result<Ended, StartError> {
 
     // From the inside out: what is stored, what runs, what serves.
     let shutdown = Shutdown::default();
-    let log: Arc<dyn RunLog> = Arc::new(MemoryRunLog::new(config.run.memory_limits()));
+    let RunLogOpened { log, survives: logs_survive } = run_log(&config);
     let store = session_store(&config)?;
     let sessions = Sessions::new(store, config.session.most);
     let runs = Runs::new(log.clone(), shutdown.clone()).watched(config.watch);
@@ -115,6 +126,9 @@ pub async fn serve(config: Config) -> Result<Ended, StartError> {
     };
     let contexts = Contexts::new(services);
     let launcher = Launcher::new(&config.runner, config.data.join("artifacts"), contexts, sessions.clone());
+    tell_start(&config, listener.address());
+    // Before anybody can ask for a session, drop one, or see a run that nobody works at.
+    recover(launcher.clone(), runs.clone()).await;
     let forget = launcher.clone();
     let sweepers = [
         task::spawn(TaskKind::Sweeper, sweep_ended(log, config.run.retention)),
@@ -126,12 +140,11 @@ pub async fn serve(config: Config) -> Result<Ended, StartError> {
             }),
         ),
     ];
-    let gateway = Gateway::new(sessions.clone(), runs.clone(), launcher, shutdown.clone());
+    let gateway = Gateway::new(sessions.clone(), runs.clone(), launcher.clone(), shutdown.clone());
     let body_timeout = config.connections.body_timeout;
     let api_settings = ApiSettings { cors: config.cors.clone(), body_timeout };
     let internal_router = api::internal_router(gateway.clone());
     let (router, health) = api::router(gateway, &api_settings).await;
-    tell_start(&config, listener.address());
     announce(listener.address());
     let internal = internal.map(|internal| {
         let served = api::serve(internal, internal_router, connections.clone(), shutdown.clone());
@@ -154,8 +167,8 @@ pub async fn serve(config: Config) -> Result<Ended, StartError> {
     if let Some(internal) = internal {
         drop(internal.await);
     }
-    // Then the runs: their workers are told, and end.
-    runs.cancel_all("the gateway is ending", config.runner.cancel_grace).await;
+    // Then the runs: their workers are told, and end. Some runs go on when the gateway is back.
+    launcher.stop_all(&runs, logs_survive).await;
     tools.close().await;
     sweepers.iter().for_each(tokio::task::JoinHandle::abort);
     // Last what is stored.
@@ -189,6 +202,19 @@ fn bounded_connections(settings: ListenSettings, files: u64) -> ListenSettings {
         );
     }
     ListenSettings { max_connections: settings.max_connections.min(most), ..settings }
+}
+
+fn run_log(config: &Config) -> RunLogOpened {
+    RunLogOpened { log: Arc::new(MemoryRunLog::new(config.run.memory_limits())), survives: false }
+}
+
+/// Takes up the runs that the last end of the gateway cut short. What cannot be written yet is not waited for: it is taken
+/// up as soon as it can be.
+async fn recover(launcher: Launcher, runs: Runs) {
+    let recovery = task::spawn(TaskKind::Recovery, async move { launcher.recover(&runs).await });
+    if tokio::time::timeout(RECOVERY_PATIENCE, recovery).await.is_err() {
+        tracing::warn!("not all runs that were cut short are taken up yet; this goes on");
+    }
 }
 
 fn session_store(config: &Config) -> Result<Arc<dyn SessionStore>, StartError> {

@@ -19,7 +19,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("runner", &["run", "session", "storage"]),
     ("gateway", &["runner", "run", "session"]),
     ("api", &["gateway", "wire"]),
-    ("cli", &["wire"]),
+    ("cli", &["storage", "wire"]),
 ];
 
 /// The composition root: may name everybody, and nobody names it.

@@ -1,14 +1,18 @@
 //! What can be typed. The documentation comments are the help texts.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand};
 use jiff::fmt::friendly::SpanParser;
 
 use super::gateway_url::GatewayUrl;
+use crate::model::RunId;
 
 /// The environment variable that names the gateway.
 pub const GATEWAY_VARIABLE: &str = "RUNGATE_GATEWAY";
+
+/// The environment variable that names the data folder, for the gateway and for those who read it.
+const DATA_VARIABLE: &str = "RUNGATE_DATA";
 
 /// Runs that `runs` lists when the person does not say.
 const LISTED: u32 = 20;
@@ -56,6 +60,23 @@ Exit codes:
   130  The run was cancelled, or you left with Ctrl-C.
 
 Ctrl-C leaves; the run goes on.";
+
+const EXPORT_EXAMPLES: &str = "\
+Examples:
+  Keep everything before it is dropped:
+      rungate runs export --data /var/lib/rungate --out runs.ndjson
+
+  Read the messages of one run:
+      rungate runs export run_0197e1a0-7c5b-7d3e-9a64-0d6a5b8f2c11 | jq -r 'select(.sequence).message'
+
+Each run is one line, {\"run\": …, \"params\": …}, and after it one line for each of its events, in the shape that the
+gateway's event streams have. The folder is only read; a gateway may be at work in it. What is damaged is told on standard
+error, and exported as far as it can be read.
+
+Exit codes:
+  0    Done.
+  1    There is no such folder, or a run that was named is not in it.
+  2    The usage was wrong.";
 
 /// Commands that talk to a gateway.
 #[derive(Debug, Subcommand)]
@@ -143,7 +164,10 @@ pub struct WatchArgs {
 
 /// See [`ClientCommand::Runs`].
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct RunsArgs {
+    #[command(subcommand)]
+    pub(super) command: Option<RunsCommand>,
     /// List the runs of this session; without it, of the one of the last run on this gateway.
     #[arg(long, value_name = "ID")]
     pub(super) session: Option<String>,
@@ -155,6 +179,28 @@ pub struct RunsArgs {
     pub(super) json: bool,
     #[command(flatten)]
     pub(super) gateway: GatewayArgs,
+}
+
+/// What can be done with runs beside listing them.
+#[derive(Debug, Subcommand)]
+pub(super) enum RunsCommand {
+    /// Write runs and all their events as JSON lines, read from a data folder; no gateway is asked.
+    #[command(after_help = EXPORT_EXAMPLES)]
+    Export(ExportArgs),
+}
+
+/// See [`RunsCommand::Export`].
+#[derive(Debug, Args)]
+pub(super) struct ExportArgs {
+    /// Read the runs in this data folder: what `rungate serve --data` was told.
+    #[arg(long, env = DATA_VARIABLE, value_name = "DIR", default_value = "tmp")]
+    pub(super) data: PathBuf,
+    /// Write to this file instead of standard output.
+    #[arg(long, value_name = "FILE")]
+    pub(super) out: Option<PathBuf>,
+    /// Write these runs only.
+    #[arg(value_name = "RUN_ID", value_parser = parse_run_id)]
+    pub(super) run_ids: Vec<RunId>,
 }
 
 /// See [`ClientCommand::Workers`].
@@ -181,6 +227,10 @@ pub struct CancelArgs {
     pub(super) reason: String,
     #[command(flatten)]
     pub(super) gateway: GatewayArgs,
+}
+
+fn parse_run_id(text: &str) -> Result<RunId, String> {
+    RunId::parse(text).map_err(|_| "write an id as `rungate runs` shows it".to_owned())
 }
 
 fn parse_param(text: &str) -> Result<(String, String), String> {
@@ -226,6 +276,8 @@ mod tests {
             vec!["watch"],
             vec!["watch", "run_1", "--gateway", "ftp://example"],
             vec!["runs", "--limit", "0"],
+            vec!["runs", "export", "run_x"],
+            vec!["runs", "--json", "export"],
         ] {
             let error = Typed::try_parse_from(std::iter::once("rungate").chain(wrong.iter().copied()));
             assert_eq!(error.map_err(|it| it.exit_code()).unwrap_err(), 2, "{wrong:?}");
@@ -234,7 +286,9 @@ mod tests {
 
     #[test]
     fn every_argument_is_explained_by_a_sentence() {
-        for command in Typed::command().get_subcommands() {
+        let typed = Typed::command();
+        let nested = typed.get_subcommands().flat_map(|it| it.get_subcommands());
+        for command in typed.get_subcommands().chain(nested) {
             let about = command.get_about().map(ToString::to_string).unwrap_or_default();
             assert!(!about.is_empty(), "{}", command.get_name());
             for argument in command.get_arguments() {

@@ -6,7 +6,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use super::{Exit, gateway_url::GatewayUrl, render::text};
-use crate::wire::ERROR_DOMAIN;
+use crate::{model::RunId, wire::ERROR_DOMAIN};
 
 /// Why a command ends before its time.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +70,12 @@ pub(super) enum Failure {
         /// What the gateway says.
         cause: String,
     },
+    /// There is no log of runs to export.
+    #[error("{0}")]
+    NoLog(String),
+    /// Runs that were named are not in the log.
+    #[error("{}", not_found(.0))]
+    NotFound(Vec<RunId>),
     /// Wrong usage that the parser of arguments cannot see.
     #[error("{0}")]
     Usage(String),
@@ -207,6 +213,11 @@ fn root_cause(status: &Status) -> Option<String> {
 
 fn hint(before: bool) -> &'static str {
     if before { "" } else { "\n  is it running? `rungate serve` starts one; --gateway names another" }
+}
+
+fn not_found(run_ids: &[RunId]) -> String {
+    let lines: Vec<_> = run_ids.iter().map(|it| format!("run {it} is not in this folder")).collect();
+    lines.join("\n")
 }
 
 fn after_argument(cursor: &str) -> String {

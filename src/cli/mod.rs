@@ -2,6 +2,7 @@
 //!
 //! - [`args`] says what can be typed.
 //! - [`run`], [`watch`], [`runs`], [`workers`] and [`cancel`] are the commands.
+//! - [`export`] reads the data folder of a gateway, without asking one.
 //! - [`follow`] reads a run to its end, over cuts; [`resume`] has its rules.
 //! - [`ask`] and [`interrupt`] are the person: answers and Ctrl-C.
 //! - [`client`] is the gateway, [`failure`] why it did not help, [`session_file`] the session it remembers for us.
@@ -13,6 +14,7 @@ mod args;
 mod ask;
 mod cancel;
 mod client;
+mod export;
 mod failure;
 mod follow;
 mod gateway_url;

@@ -4,8 +4,9 @@ use std::io::{self, IsTerminal as _};
 
 use super::{
     Exit,
-    args::RunsArgs,
+    args::{RunsArgs, RunsCommand},
     client::Client,
+    export,
     failure::Failure,
     render::{
         table::{self, Table},
@@ -32,6 +33,9 @@ enum When {
 
 /// The command.
 pub(super) async fn runs(args: RunsArgs) -> Result<Exit, Failure> {
+    if let Some(RunsCommand::Export(args)) = args.command {
+        return export::export(args).await;
+    }
     let mut client = Client::new(&args.gateway.gateway)?;
     let session_id = match &args.session {
         Some(session_id) => session_id.clone(),

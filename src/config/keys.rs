@@ -63,16 +63,46 @@ pub const KEYS: &[Key] = &[
         "list of origins",
         "Web pages that may call the gateway from a browser, beside its own; `*` stands for any characters but `/`",
     ),
+    key(
+        "run.log",
+        "`fsync`, `os` or `memory`",
+        "What an event has gone through before anybody sees it: it survives a loss of power, or only the end of the process, or neither",
+    ),
     key("run.retention", "duration", "How long a run can be read after its end"),
+    key(
+        "run.disk_total",
+        "bytes",
+        "What all logs may take on disk; beyond it runs that ended first are dropped, then starts refused",
+    ),
+    key(
+        "run.disk_per_run",
+        "bytes",
+        "What the log of one run may take on disk; a run that reaches it ends with an error",
+    ),
+    key(
+        "run.most",
+        "number",
+        "Runs that are kept; beyond it runs that ended first are dropped, then starts refused",
+    ),
+    key(
+        "run.commit_interval",
+        "duration, `0ms` to `100ms`",
+        "The least time between two commits of the log; what is written meanwhile shares one",
+    ),
+    key(
+        "run.cache",
+        "bytes",
+        "Memory for what was lately written to the log or read from it, so that watchers need no disk",
+    ),
     key(
         "run.memory_per_run",
         "bytes",
-        "What the log of one run may take in memory; a run that reaches it ends with an error",
+        "With `run.log = \"memory\"`: what the log of one run may take; a run that reaches it ends with an error",
     ),
     key(
         "run.memory_total",
         "bytes",
-        "What all logs may take in memory; beyond it runs that ended first are dropped, then starts refused",
+        "With `run.log = \"memory\"`: what all logs may take; beyond it runs that ended first are dropped, then starts refused",
     ),
     key(
         "watch.coalesce",
@@ -98,6 +128,11 @@ pub const KEYS: &[Key] = &[
         "workers.*.weight",
         "number",
         "Its share of a run's progress, beside the shares of the other workers",
+    ),
+    key(
+        "workers.*.restart",
+        "`interrupt` or `rerun`",
+        "What becomes of its runs that the end of the gateway cuts short: they end with an error, or begin again when the gateway is back",
     ),
     key(
         "workers.*.cache_version",

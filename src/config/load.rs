@@ -83,7 +83,10 @@ pub fn load(sources: Sources) -> Result<Config, ConfigError> {
     }
     let config: Result<Config, toml::de::Error> = Value::Table(table).try_into();
     let config = config.map_err(|error| ConfigError::BadValue(error.to_string()))?;
-    Ok(Config { folder, ..config })
+    match config.run.problem() {
+        Some(problem) => Err(ConfigError::BadValue(problem)),
+        None => Ok(Config { folder, ..config }),
+    }
 }
 
 /// True for the variables that Kubernetes sets for a service of the name `rungate`.
@@ -226,15 +229,14 @@ mod tests {
 
     #[test]
     fn later_sources_override_earlier_ones() {
-        let (_dir, mut sources) =
-            file("listen = \"127.0.0.1:1\"\n[run]\nretention = \"1m\"\nmemory_total = 7\n");
+        let (_dir, mut sources) = file("listen = \"127.0.0.1:1\"\n[run]\nretention = \"1m\"\nmost = 7\n");
         sources.environment =
             environment(&[("RUNGATE_RUN_RETENTION", "2m"), ("RUNGATE_LISTEN", "127.0.0.1:2")]).environment;
         sources.flags = vec![("listen", Value::String("127.0.0.1:3".into()))];
         let config = load(sources).unwrap();
         assert_eq!(config.listen.port(), 3);
         assert_eq!(config.run.retention, Duration::from_secs(120));
-        assert_eq!(config.run.memory_total, 7);
+        assert_eq!(config.run.most, 7);
     }
 
     #[test]
@@ -258,6 +260,8 @@ mod tests {
         assert!(load(sources).is_err());
         let error = load(environment(&[("RUNGATE_RUNNER_PARALLEL", "many")])).unwrap_err().to_string();
         assert_eq!(error, "RUNGATE_RUNNER_PARALLEL: `many` is no whole number");
+        let error = load(environment(&[("RUNGATE_RUN_MOST", "0")])).unwrap_err().to_string();
+        assert_eq!(error, "run.most: must be more than 0");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod documentation;
 mod keys;
 mod load;
+mod run;
 
 use std::{
     collections::BTreeMap,
@@ -23,11 +24,11 @@ use crate::{
         CommandSettings, RunnerSettings, llm::LlmSettings, mcp::McpServerSettings, repo::git::CloneLimits,
     },
     runtime::telemetry::LogSettings,
-    storage::MemoryLimits,
 };
 
 pub use keys::{KEYS, Key};
 pub use load::{ConfigError, Sources, load};
+pub use run::{RunLogKind, RunSettings};
 
 /// Where operators connect when nothing else is said. A second gateway on the machine does without.
 pub const INTERNAL_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8091);
@@ -67,19 +68,6 @@ pub struct Config {
     /// The folder of the configuration file: where the user's programs are started.
     #[serde(skip)]
     pub folder: PathBuf,
-}
-
-/// How runs are kept.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RunSettings {
-    /// How long a run can be read after its end.
-    #[serde(with = "duration")]
-    pub retention: Duration,
-    /// Bytes that the log of one run may take in memory. A run that reaches it ends with an error.
-    pub memory_per_run: usize,
-    /// Bytes that all logs may take in memory. Beyond it the runs that ended first are dropped, then starts refused.
-    pub memory_total: usize,
 }
 
 /// Which repositories clients may name.
@@ -154,12 +142,6 @@ impl Default for Config {
     }
 }
 
-impl Default for RunSettings {
-    fn default() -> Self {
-        Self { retention: Duration::from_secs(30), memory_per_run: 64 << 20, memory_total: 512 << 20 }
-    }
-}
-
 impl Default for RepoSettings {
     fn default() -> Self {
         let CloneLimits { bytes, timeout } = CloneLimits::default();
@@ -174,12 +156,5 @@ impl Default for SessionSettings {
             most: 1_000_000,
             retention: Duration::from_secs(30 * 24 * 3600),
         }
-    }
-}
-
-impl RunSettings {
-    /// The bounds of the log in memory.
-    pub fn memory_limits(&self) -> MemoryLimits {
-        MemoryLimits { per_run: self.memory_per_run, total: self.memory_total }
     }
 }

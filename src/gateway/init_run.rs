@@ -8,7 +8,7 @@ use super::{
 use crate::{
     model::{RunId, limits},
     run::{LogFull, LogUnavailable},
-    session::{CreateSessionError, SessionBusy, TooManySessions},
+    session::{CreateSessionError, SessionBusy, SessionsUnavailable, TooManySessions},
 };
 
 /// What the client says.
@@ -37,6 +37,7 @@ operation_error! {
         LogFull(LogFull),
         LogUnavailable(LogUnavailable),
         TooManySessions(TooManySessions),
+        SessionsUnavailable(SessionsUnavailable),
         Inner(Inner),
     }
 }
@@ -113,6 +114,7 @@ impl From<CreateSessionError> for InitRunError {
     fn from(error: CreateSessionError) -> Self {
         match error {
             CreateSessionError::TooMany(cause) => cause.into(),
+            CreateSessionError::Unavailable(cause) => cause.into(),
             CreateSessionError::Store(error) => Inner::from(error).into(),
         }
     }

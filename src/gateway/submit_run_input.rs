@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     model::{RunId, Session, limits},
-    run::{LogFull, LogUnavailable},
+    run::{ListRuns, LogFull, LogUnavailable},
     session::{IfBusy, SessionBusy, SessionNotFound, SessionQueueFull},
 };
 
@@ -63,7 +63,7 @@ impl Gateway {
             return Err(MalformedField { field: "input", problem }.into());
         }
         let session = self.sessions.get(&session_id).await.map_err(ReadSessionError::from)?;
-        check_run(&session, request.run_id.trim())?;
+        self.check_run(&session, request.run_id.trim()).await?;
         let gateway = self.clone();
         complete(async move {
             if let Some(active) = session.active_run_id
@@ -79,14 +79,27 @@ impl Gateway {
         })
         .await
     }
-}
 
-/// A run that the client names must be the one the session is at.
-fn check_run(session: &Session, run_id: &str) -> Result<(), RunNotActive> {
-    let current = session.active_run_id.or(session.latest_run_id);
-    if run_id.is_empty() || (current.is_some() && RunId::parse(run_id).ok() == current) {
-        return Ok(());
+    /// A run that the client names must be the one the session is at.
+    async fn check_run(&self, session: &Session, run_id: &str) -> Result<(), RunNotActive> {
+        if run_id.is_empty() {
+            return Ok(());
+        }
+        if let Ok(named) = RunId::parse(run_id) {
+            let current = session.active_run_id.or(session.latest_run_id);
+            if current == Some(named) || !session.running() && self.is_newest(session, named).await {
+                return Ok(());
+            }
+        }
+        let run_id = run_id.chars().take(64).collect();
+        Err(RunNotActive { run_id, session_id: session.session_id.clone() })
     }
-    let run_id = run_id.chars().take(64).collect();
-    Err(RunNotActive { run_id, session_id: session.session_id.clone() })
+
+    /// True for the newest run of a session, if it has ever held it. The session does not know that when the process was
+    /// killed right after.
+    async fn is_newest(&self, session: &Session, run_id: RunId) -> bool {
+        let newest = ListRuns { session_id: session.session_id.clone(), before: None, limit: 1 };
+        let newest = self.runs.list(newest).await;
+        newest.is_ok_and(|page| page.runs.iter().any(|it| it.run_id == run_id && it.started_at.is_some()))
+    }
 }

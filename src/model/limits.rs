@@ -40,6 +40,10 @@ pub const WATCH_BATCH_BYTES: usize = 256 << 10;
 /// Questions that one run may ask in its life; the next one fails its worker. Guards the log against a loop.
 pub const REQUESTS_PER_RUN: usize = 1000;
 
+/// How often the workers of one run are begun, the first time included. A run that brings the gateway down each time must
+/// not do so for ever; beyond it the run ends like one that is not begun again at all.
+pub const ATTEMPTS: u32 = 5;
+
 /// Runs that wait for one session. One more is RESOURCE_EXHAUSTED. Nobody reads more answers than this one by one.
 pub const WAITING_PER_SESSION: usize = 16;
 

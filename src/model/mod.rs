@@ -23,7 +23,7 @@ pub use event::{Draft, Event, EventKind, NodeState, Usage};
 pub use id::{IdError, RequestId, RunId, SessionId};
 pub use idempotency::{Digest, IdempotencyKey};
 pub use repo::{repo_name, shown_address};
-pub use run::{Command, Outcome, Refused, Run, RunError, RunMachine, RunState};
+pub use run::{Command, Outcome, Refused, Run, RunError, RunMachine, RunState, Stop};
 pub use session::{DEFAULT_USER, Session, SessionUpdate};
 pub use session_cursor::{OpenRun, SessionPlace, SessionPosition};
 pub use view::{ClientView, Graph, GraphEdge, GraphNode, UidGenerator, ViewContent};

@@ -131,6 +131,17 @@ pub enum Command {
     Finish(Outcome),
     /// Its workers are gone with their process, and will be begun again from the start.
     Rerun,
+    /// The gateway ends; its workers are to stop.
+    Stop(Stop),
+}
+
+/// What the end of the gateway makes of a run that has not ended by itself when its workers have stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// It ends with an error that says so.
+    Interrupt,
+    /// It stays without an end: it begins again when the gateway is back.
+    Leave,
 }
 
 /// Why a run does not take a command.
@@ -164,6 +175,8 @@ pub struct RunMachine {
     cancel_reason: String,
     questions: BTreeMap<RequestId, Question>,
     asked: u64,
+    stop: Option<Stop>,
+    left: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -204,6 +217,11 @@ impl RunError {
     pub fn retryable(code: &str, message: impl Into<String>) -> Self {
         Self { retryable: true, ..Self::permanent(code, message) }
     }
+
+    /// The end of the gateway cut the run short.
+    pub fn interrupted() -> Self {
+        Self::retryable("interrupted", "the gateway ended before the run did")
+    }
 }
 
 impl RunMachine {
@@ -234,7 +252,15 @@ impl RunMachine {
     /// A run whose workers are gone with their process: what is known of it, and the progress that its newest event told.
     /// Nobody waits for the answers to its questions any more.
     pub fn restore(run: Run, progress_percent: u8) -> Self {
-        Self { run, progress_percent, cancel_reason: String::new(), questions: BTreeMap::new(), asked: 0 }
+        Self {
+            run,
+            progress_percent,
+            cancel_reason: String::new(),
+            questions: BTreeMap::new(),
+            asked: 0,
+            stop: None,
+            left: false,
+        }
     }
 
     /// What is known of the run beside its log.
@@ -242,10 +268,18 @@ impl RunMachine {
         &self.run
     }
 
+    /// True once the run is left without an end because the gateway ends. Nothing is taken any more.
+    pub fn is_left(&self) -> bool {
+        self.left
+    }
+
     /// Takes `command` and gives the events to append, in order; nothing changes when it is refused.
     pub fn apply(&mut self, command: Command, now: Timestamp) -> Result<Vec<Event>, Refused> {
         if self.run.state.is_terminal() {
             return Err(Refused::Ended(self.run.state));
+        }
+        if self.left {
+            return Err(Refused::NotRunning);
         }
         match command {
             Command::Start => self.start(now),
@@ -254,8 +288,9 @@ impl RunMachine {
             Command::Answer { request_id } => self.close(request_id, "input received", now),
             Command::Withdraw { request_id } => self.close(Some(request_id), "input no longer awaited", now),
             Command::Cancel { reason } => Ok(self.cancel(reason, now)),
-            Command::Finish(outcome) => Ok(vec![self.finish(outcome, now)]),
+            Command::Finish(outcome) => Ok(self.end(outcome, now)),
             Command::Rerun => Ok(vec![self.rerun(now)]),
+            Command::Stop(stop) => Ok(self.stop(stop, now)),
         }
     }
 
@@ -337,6 +372,29 @@ impl RunMachine {
         }
     }
 
+    /// A run that waits has no workers that must stop first.
+    fn stop(&mut self, stop: Stop, now: Timestamp) -> Vec<Event> {
+        self.stop = Some(stop);
+        match self.run.state {
+            RunState::Queued => self.end(Outcome::Cancelled, now),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Workers that stopped because the gateway ends were not cancelled by anybody.
+    fn end(&mut self, outcome: Outcome, now: Timestamp) -> Vec<Event> {
+        let outcome = match (outcome, self.stop) {
+            (Outcome::Cancelled, Some(_)) if self.run.state == RunState::Cancelling => Outcome::Cancelled,
+            (Outcome::Cancelled, Some(Stop::Interrupt)) => Outcome::Failed(RunError::interrupted()),
+            (Outcome::Cancelled, Some(Stop::Leave)) => {
+                self.left = true;
+                return Vec::new();
+            }
+            (outcome, _) => outcome,
+        };
+        vec![self.finish(outcome, now)]
+    }
+
     fn finish(&mut self, outcome: Outcome, now: Timestamp) -> Event {
         // Who asked for the end is told that it ended so, whatever the workers made of their last moments.
         let outcome = if self.run.state == RunState::Cancelling { Outcome::Cancelled } else { outcome };
@@ -407,6 +465,7 @@ mod tests {
             1 => Just(Command::Cancel { reason: "enough".into() }),
             1 => outcome.prop_map(Command::Finish),
             1 => Just(Command::Rerun),
+            1 => prop_oneof![Just(Stop::Interrupt), Just(Stop::Leave)].prop_map(Command::Stop),
         ];
         proptest::collection::vec(command, 0..40)
     }
@@ -441,6 +500,7 @@ mod tests {
                 _ => None,
             });
             if !machine.run().state.is_terminal() {
+                // Also of a run that was left: that is what it is taken up by.
                 prop_assert_eq!(told, Some(machine.run().state), "watchers know the state");
             }
         }
@@ -473,6 +533,56 @@ mod tests {
             if asked && machine.run().state.is_terminal() {
                 prop_assert_eq!(machine.run().state, RunState::Cancelled);
             }
+        }
+    }
+
+    #[test]
+    fn the_end_of_the_gateway_is_no_cancellation() {
+        for (stop, begun) in
+            [(Stop::Interrupt, true), (Stop::Interrupt, false), (Stop::Leave, true), (Stop::Leave, false)]
+        {
+            let (mut machine, _) = fresh();
+            let mut apply = |command| machine.apply(command, Timestamp::UNIX_EPOCH).unwrap();
+            if begun {
+                apply(Command::Start);
+                assert!(apply(Command::Stop(stop)).is_empty(), "its workers have to stop first");
+                assert_eq!(apply(Command::Emit(Draft::log("last words"))).len(), 1);
+                apply(Command::Finish(Outcome::Cancelled));
+            } else {
+                apply(Command::Stop(stop));
+            }
+            let end = (machine.run().state, machine.run().error.as_ref().map(|it| it.code.as_str()));
+            let unended = if begun { RunState::Running } else { RunState::Queued };
+            match stop {
+                Stop::Interrupt => assert_eq!(end, (RunState::Failed, Some("interrupted"))),
+                Stop::Leave => assert_eq!((end, machine.is_left()), ((unended, None), true)),
+            }
+            assert!(machine.apply(Command::Emit(Draft::log("late")), Timestamp::UNIX_EPOCH).is_err());
+        }
+    }
+
+    #[test]
+    fn who_cancels_a_run_that_is_to_be_left_gets_its_end() {
+        let (mut machine, _) = fresh();
+        let cancel = Command::Cancel { reason: "enough".into() };
+        for command in
+            [Command::Start, Command::Stop(Stop::Leave), cancel, Command::Finish(Outcome::Cancelled)]
+        {
+            machine.apply(command, Timestamp::UNIX_EPOCH).unwrap();
+        }
+        assert_eq!((machine.run().state, machine.is_left()), (RunState::Cancelled, false));
+    }
+
+    #[test]
+    fn what_ends_in_the_last_moment_has_ended_by_itself() {
+        for stop in [Stop::Interrupt, Stop::Leave] {
+            let (mut machine, _) = fresh();
+            let done =
+                Outcome::Succeeded { message: "Done".into(), output: Value::Null, view: None, usage: None };
+            for command in [Command::Start, Command::Stop(stop), Command::Finish(done)] {
+                machine.apply(command, Timestamp::UNIX_EPOCH).unwrap();
+            }
+            assert_eq!((machine.run().state, machine.is_left()), (RunState::Succeeded, false));
         }
     }
 

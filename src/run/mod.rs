@@ -16,7 +16,7 @@ pub use error::{
     RunUnreadable, SessionEnded, StartWriterError, WatchEnd, WatchError, WatchSessionError,
 };
 pub use retention::sweep_ended;
-pub use runs::{BeginLog, Runs};
+pub use runs::{BeginLog, Runs, TakenUp};
 pub use watch::Watch;
 pub use watch_session::SessionWatch;
 pub use watch_settings::{BadCoalesce, Coalesce, WatchSettings};

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     model::{
         Command, IdempotencyKey, Position, Refused, RequestId, Run, RunId, RunMachine, RunState, SessionId,
-        SessionPosition, WorkerKey,
+        SessionPosition, Stop, WorkerKey,
     },
     runtime::{
         clock,
@@ -48,6 +48,19 @@ pub struct BeginLog {
     pub params: BTreeMap<String, String>,
     /// What the client named the request by.
     pub key: Option<IdempotencyKey>,
+}
+
+/// A run that was cut short, with a writer again.
+#[derive(Debug)]
+pub struct TakenUp {
+    /// Its writer.
+    pub writer: WriterHandle,
+    /// What was known of it when it was cut short.
+    pub run: Run,
+    /// The parameters that it was started with.
+    pub params: BTreeMap<String, String>,
+    /// What is stored of it is damaged. It can be ended and no more: what comes now lies beyond the damage.
+    pub damaged: bool,
 }
 
 impl Runs {
@@ -84,18 +97,23 @@ impl Runs {
         self.log.live().await
     }
 
-    /// Starts the writer of a run that was cut short, with the parameters that the run was started with.
-    pub async fn take_up(
-        &self,
-        run_id: RunId,
-    ) -> Result<(WriterHandle, Run, BTreeMap<String, String>), ReadRunError> {
+    /// Starts the writer of a run that was cut short.
+    pub async fn take_up(&self, run_id: RunId) -> Result<TakenUp, ReadRunError> {
         let unread = |error| ReadRunError::new(run_id, &error);
         let run = self.log.run(run_id).await.map_err(unread)?;
-        let params = self.log.params(run_id).await.map_err(unread)?;
-        let newest = run.last_sequence.saturating_sub(1);
-        let newest = self.log.read(run_id, newest, 1).await.map_err(unread)?;
-        let progress = newest.entries.last().map_or(0, |it| it.event.progress_percent);
-        Ok((self.start_writer(RunMachine::restore(run.clone(), progress)), run, params))
+        let params = self.log.params(run_id).await;
+        let newest = self.log.read(run_id, run.last_sequence.saturating_sub(1), 1).await;
+        let damaged = [params.as_ref().err(), newest.as_ref().err()];
+        let damaged = damaged.into_iter().flatten().any(|it| matches!(it, ReadError::Damaged));
+        let (params, newest) = if damaged {
+            // Nobody reads beyond the damage, so nobody sees that the progress falls.
+            (params.unwrap_or_default(), None)
+        } else {
+            (params.map_err(unread)?, newest.map_err(unread)?.entries.pop())
+        };
+        let progress = newest.map_or(0, |it| it.event.progress_percent);
+        let writer = self.start_writer(RunMachine::restore(run.clone(), progress));
+        Ok(TakenUp { writer, run, params, damaged })
     }
 
     /// What an idempotency key was used for.
@@ -165,14 +183,20 @@ impl Runs {
         SessionWatch::open(self.log.clone(), session_id, position, self.watching, self.draining()).await
     }
 
-    /// Asks all live runs to stop and waits until they have ended, at most twice the `grace` their workers have.
-    pub async fn cancel_all(&self, reason: &str, grace: Duration) {
+    /// Makes all live runs stop because the gateway ends, each as `stop` says, and waits until they have, at most twice
+    /// the `grace` their workers have.
+    pub async fn stop_all(&self, grace: Duration, stop: impl AsyncFn(&Run) -> Stop) {
         let writers: Vec<_> = self.live().values().cloned().collect();
-        let ended = futures::future::join_all(writers.iter().map(|writer| async {
-            let _state = writer.apply(Command::Cancel { reason: reason.to_owned() }).await;
+        let stopped = futures::future::join_all(writers.iter().map(|writer| async {
+            let stop = match self.log.run(writer.run_id()).await {
+                Ok(run) => stop(&run).await,
+                Err(_) => Stop::Interrupt,
+            };
+            // One that is refused has ended.
+            let _state = writer.apply(Command::Stop(stop)).await;
             writer.ended().await;
         }));
-        if tokio::time::timeout(grace * 2, ended).await.is_err() {
+        if tokio::time::timeout(grace * 2, stopped).await.is_err() {
             tracing::warn!("some runs have not ended");
         }
     }

@@ -71,7 +71,7 @@ impl WriterHandle {
         &self.cancel
     }
 
-    /// Returns when the terminal event is in the log.
+    /// Returns when the terminal event is in the log, or the run is left without one.
     pub async fn ended(&self) {
         self.mailbox.closed().await;
     }
@@ -120,10 +120,10 @@ impl Writer {
         (Self { machine, log, mailbox, cancel, waiting: HashMap::new(), full: false, lost: false }, handle)
     }
 
-    /// Writes until the terminal event is in the log.
+    /// Writes until the terminal event is in the log, or the run is left without one.
     pub(super) async fn run(mut self) {
         let mut batch = Vec::new();
-        while !self.machine.run().state.is_terminal() && !self.lost {
+        while !self.machine.run().state.is_terminal() && !self.machine.is_left() && !self.lost {
             if self.mailbox.recv_many(&mut batch, limits::WRITER_BATCH).await == 0 {
                 // Everybody who could say something is gone, and nobody has said how it ended.
                 let error = RunError::permanent("internal", "the run was abandoned");
@@ -155,7 +155,7 @@ impl Writer {
                 }
                 _ => None,
             };
-            let cancels = matches!(command, Command::Cancel { .. });
+            let cancels = matches!(command, Command::Cancel { .. } | Command::Stop(_));
             match next.apply(command, clock::now()) {
                 Ok(new) => {
                     events.extend(new);
@@ -201,6 +201,8 @@ impl Writer {
     fn possible(&self, command: Command) -> Option<Command> {
         match command {
             command if !self.full => Some(command),
+            // It makes room for nothing, and its workers are told already.
+            Command::Stop(_) => Some(command),
             Command::Finish(_) => {
                 let text = "the run has written more than the log may hold of it";
                 Some(Command::Finish(Outcome::Failed(RunError::permanent("log_full", text))))

@@ -61,6 +61,11 @@ impl Contexts {
         Resolver::new(self.services.catalog.clone(), [])
     }
 
+    /// The workers of the session as it is now, for who needs nothing else of its context.
+    pub fn resolver_of(&self, session: &Session) -> Resolver {
+        Resolver::of_session(self.services.catalog.clone(), session)
+    }
+
     /// Forgets a session's context; gives the repositories, which may keep clones of it.
     pub fn forget(&self, session_id: &SessionId) -> &Repositories {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).remove(session_id);

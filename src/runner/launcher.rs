@@ -36,9 +36,9 @@ pub struct RunnerSettings {
 /// Executes runs.
 #[derive(Clone)]
 pub struct Launcher {
-    executor: Arc<Executor>,
-    contexts: Contexts,
-    sessions: Sessions,
+    pub(super) executor: Arc<Executor>,
+    pub(super) contexts: Contexts,
+    pub(super) sessions: Sessions,
     held: Arc<Mutex<HashMap<RunId, Held>>>,
 }
 
@@ -168,6 +168,12 @@ impl Launcher {
         };
         // The session is free before the terminal event is seen: who answers at once must not find it busy.
         self.release(&session_id, run_id, learnt.as_ref()).await;
+        if learnt.is_some()
+            && let Err(error) = self.sessions.flush().await
+        {
+            // Who sees that the run has ended counts on what it has learnt.
+            tracing::warn!(%error, %run_id, "what a run has learnt may be lost");
+        }
         if let Err(error) = writer.apply(Command::Finish(outcome)).await {
             tracing::debug!(%error, %run_id, "the run had ended");
         }

@@ -13,6 +13,7 @@ mod node;
 mod plan;
 pub mod repo;
 mod resolver;
+mod restart;
 mod size;
 #[cfg(test)]
 mod tests;
@@ -24,4 +25,7 @@ pub use emitter::{Emitter, StopWork};
 pub use launcher::{Launcher, RunnerSettings};
 pub use plan::PlanError;
 pub use resolver::{Catalog, CatalogError, Resolver};
-pub use worker::{Backend, Inputs, RunRequest, Task, UndeclaredRead, Worker, WorkerOutput, WorkerSpec};
+pub use restart::Recovered;
+pub use worker::{
+    Backend, Inputs, Restart, RunRequest, Task, UndeclaredRead, Worker, WorkerOutput, WorkerSpec,
+};

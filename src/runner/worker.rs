@@ -50,6 +50,20 @@ pub struct WorkerSpec {
     pub timeout: Option<Duration>,
     /// Its output may be used again while its input and this version are the same. `None`: never.
     pub cache_version: Option<String>,
+    /// What becomes of runs of it that the end of the gateway cuts short.
+    pub restart: Restart,
+}
+
+/// What becomes of a run that the end of the gateway cuts short. The worker that the run was started with decides for
+/// all workers of the run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Restart {
+    /// It ends with an error that says so: whoever started it decides whether to start it again.
+    #[default]
+    Interrupt,
+    /// Its workers begin again from the start when the gateway is back. For workers whose work may be done twice.
+    Rerun,
 }
 
 /// Who runs a worker.
@@ -117,7 +131,7 @@ pub struct WorkerOutput {
 }
 
 impl WorkerSpec {
-    /// A worker of the gateway itself that requires nothing and is never cached.
+    /// A worker of the gateway itself that requires nothing, is never cached, and is not begun again by itself.
     pub fn builtin(key: &str, description: &str) -> Self {
         Self {
             key: key.into(),
@@ -127,6 +141,7 @@ impl WorkerSpec {
             weight: 1,
             timeout: None,
             cache_version: None,
+            restart: Restart::Interrupt,
         }
     }
 }

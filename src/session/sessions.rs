@@ -7,8 +7,11 @@ use jiff::Timestamp;
 use crate::{
     model::{Cause, Code, RunId, Session, SessionId, SessionUpdate, limits},
     runtime::clock,
-    storage::{PutError, SessionStore, StoreError, Stored},
+    storage::{PutError, Revision, SessionStore, StoreError, Stored},
 };
+
+/// How long making a session waits for the disk. A disk that works needs some milliseconds, and a person is waiting.
+const CREATE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Finds and changes sessions.
 #[derive(Clone)]
@@ -48,12 +51,20 @@ pub struct SessionQueueFull {
 #[error("the gateway keeps as many sessions as it may")]
 pub struct TooManySessions;
 
+/// Sessions cannot be stored at present.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the session store cannot be written; no session can be made until it can")]
+pub struct SessionsUnavailable;
+
 /// Why no session was made.
 #[derive(Debug, thiserror::Error)]
 pub enum CreateSessionError {
     /// There are too many.
     #[error(transparent)]
     TooMany(#[from] TooManySessions),
+    /// It would not outlive the process.
+    #[error(transparent)]
+    Unavailable(#[from] SessionsUnavailable),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -126,7 +137,8 @@ impl Sessions {
         Ok(self.store.get(session_id).await?.map(|it| it.session))
     }
 
-    /// Makes a session with a fresh id; an empty `user_id` becomes the default user.
+    /// Makes a session with a fresh id; an empty `user_id` becomes the default user. It outlives the process from now on,
+    /// as the runs will that are started in it.
     pub async fn create(&self, user_id: &str, repo_url: &str) -> Result<Arc<Session>, CreateSessionError> {
         if self.store.count().await? >= self.most {
             return Err(TooManySessions.into());
@@ -135,11 +147,25 @@ impl Sessions {
             let mut session = Session::new(clock::new_session_id(), user_id, clock::now());
             session.set_repo(repo_url);
             match self.store.put(session.clone(), 0).await {
-                Ok(_) => return Ok(Arc::new(session)),
+                Ok(revision) => {
+                    self.keep(&session.session_id, revision).await?;
+                    return Ok(Arc::new(session));
+                }
                 Err(PutError::Conflict { .. }) => {}
                 Err(PutError::Store(error)) => return Err(error.into()),
             }
         }
+    }
+
+    /// Returns when a new session would survive. One that would not is forgotten: nobody knows of it yet.
+    async fn keep(&self, session_id: &SessionId, revision: Revision) -> Result<(), SessionsUnavailable> {
+        if let Ok(Ok(())) = tokio::time::timeout(CREATE_PATIENCE, self.store.flush()).await {
+            return Ok(());
+        }
+        if let Err(error) = self.store.delete(session_id, revision).await {
+            tracing::warn!(%error, %session_id, "a session that nobody knows of stays until it is unused for long");
+        }
+        Err(SessionsUnavailable)
     }
 
     /// Changes the session; gives it as it is afterwards. `change` may be called more than once.
@@ -206,6 +232,18 @@ impl Sessions {
         match released.await {
             Ok(session) => Ok(Some(session)),
             Err(SessionError::NotFound(_)) => Ok(None),
+            Err(SessionError::Store(error)) => Err(error),
+        }
+    }
+
+    /// Notes that `run_id` was the last run to hold the session, where the session does not know it.
+    pub async fn note_latest(&self, session_id: &SessionId, run_id: RunId) -> Result<(), StoreError> {
+        let latest = self.find(session_id).await?.map(|it| it.latest_run_id);
+        if latest.is_none_or(|it| it == Some(run_id)) {
+            return Ok(());
+        }
+        match self.change(session_id, |session| session.latest_run_id = Some(run_id)).await {
+            Ok(_) | Err(SessionError::NotFound(_)) => Ok(()),
             Err(SessionError::Store(error)) => Err(error),
         }
     }
@@ -299,6 +337,20 @@ impl Cause for TooManySessions {
     }
 }
 
+impl Cause for SessionsUnavailable {
+    fn code(&self) -> Code {
+        Code::Unavailable
+    }
+
+    fn reason(&self) -> &'static str {
+        "SESSIONS_UNAVAILABLE"
+    }
+
+    fn retry_delay(&self) -> Option<Duration> {
+        Some(Duration::from_secs(5))
+    }
+}
+
 impl Cause for SessionQueueFull {
     fn code(&self) -> Code {
         Code::ResourceExhausted
@@ -314,5 +366,66 @@ impl Cause for SessionQueueFull {
 
     fn retry_delay(&self) -> Option<Duration> {
         Some(Duration::from_secs(5))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::storage::{FileOptions, FileSessionStore, MemorySessionStore};
+
+    #[tokio::test]
+    async fn a_new_session_survives_a_kill_right_after() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = FileSessionStore::open(dir.path().join("sessions.json"), FileOptions::default()).unwrap();
+        let sessions = Sessions::new(Arc::new(store), 10);
+        let session = sessions.create("ada", "https://host/x/y.git").await.unwrap();
+        // What a kill at this moment would leave.
+        let copy = tempfile::tempdir().unwrap();
+        for file in std::fs::read_dir(dir.path()).unwrap().map(Result::unwrap) {
+            std::fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
+        }
+        let store = FileSessionStore::open(copy.path().join("sessions.json"), FileOptions::default());
+        assert_eq!(store.unwrap().get(&session.session_id).await.unwrap().unwrap().session, session);
+    }
+
+    /// A store that takes everything and can write nothing.
+    struct FullDisk(MemorySessionStore);
+
+    #[async_trait]
+    impl SessionStore for FullDisk {
+        async fn get(&self, session_id: &SessionId) -> Result<Option<Stored>, StoreError> {
+            self.0.get(session_id).await
+        }
+
+        async fn put(&self, session: Session, expected: Revision) -> Result<Revision, PutError> {
+            self.0.put(session, expected).await
+        }
+
+        async fn delete(&self, session_id: &SessionId, expected: Revision) -> Result<(), PutError> {
+            self.0.delete(session_id, expected).await
+        }
+
+        async fn count(&self) -> Result<usize, StoreError> {
+            self.0.count().await
+        }
+
+        async fn unused_since(&self, instant: Timestamp) -> Result<Vec<Stored>, StoreError> {
+            self.0.unused_since(instant).await
+        }
+
+        async fn flush(&self) -> Result<(), StoreError> {
+            std::future::pending().await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_that_would_not_survive_is_not_made() {
+        let sessions = Sessions::new(Arc::new(FullDisk(MemorySessionStore::default())), 10);
+        let refused = sessions.create("ada", "").await;
+        assert!(matches!(refused, Err(CreateSessionError::Unavailable(_))), "{refused:?}");
+        assert_eq!(sessions.store.count().await.unwrap(), 0, "nothing is left of it");
     }
 }

@@ -7,8 +7,8 @@ pub mod runs;
 pub mod sessions;
 
 pub use runs::{
-    AppendError, CreateError, ListRuns, MemoryLimits, MemoryRunLog, NewRun, PlacedRun, ReadError, RunLog,
-    RunPage, Slice, Trim, UsedKey,
+    AppendError, CreateError, ListRuns, MemoryLimits, MemoryRunLog, NewRun, OpenLogError, PlacedRun,
+    ReadError, RunLog, RunPage, SegmentOptions, SegmentRunLog, Slice, SyncMode, Trim, UsedKey,
 };
 pub use sessions::{
     FileOptions, FileSessionStore, Loaded, MemorySessionStore, OpenError, PutError, Revision, SessionStore,

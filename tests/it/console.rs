@@ -50,7 +50,9 @@ pub(crate) fn trials() -> Vec<Trial> {
         on_shared("a_reload_continues_the_run", "reload"),
         on_shared("two_tabs_show_the_same", "two_tabs"),
         on_shared("a_cut_loses_and_doubles_nothing", "cut"),
-        scenario("a_gateway_that_dies_and_comes_back", killed),
+        scenario("a_gateway_that_dies_and_comes_back", || killed("killed", "fsync")),
+        scenario("a_run_that_begins_again", || killed("begins_again", "fsync")),
+        scenario("a_gateway_that_comes_back_without_the_run", || killed("forgotten", "memory")),
         on_shared("recent_runs_lead_back", "recent_runs"),
         on_shared("the_keyboard_is_enough", "keyboard"),
         with_repository("a_telephone_needs_no_sideways_scroll", "phone"),
@@ -113,13 +115,13 @@ fn command(script: &str, gateway: &Gateway, options: &Value) -> Command {
 }
 
 /// The gateway is killed under a run and started again on the same port with the same data.
-async fn killed() {
+async fn killed(script: &str, log: &str) {
     let data = tempfile::tempdir().unwrap();
-    let start = || setup().data(data.path());
+    let start = || setup().data(data.path()).environment("RUNGATE_RUN_LOG", log);
     let mut gateway = start().start().await;
     let address = gateway.address();
     let _turn = BROWSERS.acquire().await.unwrap();
-    let mut command = command("killed", &gateway, &Value::Null);
+    let mut command = command(script, &gateway, &Value::Null);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let mut script = command.spawn().unwrap();
     let mut replies = script.stdin.take().unwrap();

@@ -41,7 +41,7 @@ async fn sessions_survive() {
         gateway = start().await;
         let client = Client::new(Protocol::ConnectJson, gateway.address());
         let read = client.call("GetSession", json!({"sessionId": session})).await.unwrap();
-        assert_eq!(read["session"]["running"], json!(null), "no run survives, so none holds the session");
+        assert_eq!(read["session"]["running"], json!(null), "no run begins again, so none holds the session");
         let stored = story::text(&read["session"]["userId"]);
         let stored = stored.strip_prefix("user-").map(|it| it.parse::<u64>().unwrap());
         assert!(

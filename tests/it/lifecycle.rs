@@ -179,13 +179,13 @@ async fn restart() {
     assert_eq!(grpc(&second).call("GetSession", read).await.unwrap(), before);
 }
 
-/// The run that held a session when the process was killed is gone; the session is free.
+/// The run that held a session when the process was killed has ended; the session is free.
 async fn kill() {
     let first = Setup::default().config(WORKERS).start().await;
     let session = story::session(grpc(&first)).await;
     let run = story::start(grpc(&first), &session, "linger").await.unwrap();
     grpc(&first).watch(&run).take(1).await;
-    // The claim is in the store before StartRun answers, or within the 50 ms that a kill may cost.
+    // The claim is stored within the 50 ms that a kill may cost.
     tokio::time::sleep(Duration::from_millis(200)).await;
     first.kill();
     let second = Setup::default().config(WORKERS).data(&first.data()).start().await;

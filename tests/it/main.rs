@@ -20,6 +20,7 @@ mod killed;
 mod lifecycle;
 mod mcp;
 mod proxies;
+mod recovery;
 mod repositories;
 mod support;
 
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         lifecycle::trials(),
         mcp::trials(),
         proxies::trials(),
+        recovery::trials(),
         repositories::trials(),
     ];
     let trials = trials.into_iter().flatten().collect();

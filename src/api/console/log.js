@@ -1,7 +1,7 @@
 // The live log: one line per event that says something, the newest 2,000 of them.
 
 import { byId, cut, el } from "./dom.js";
-import { completeWords, eventName, stateName, stateWords, time } from "./run.js";
+import { beginsAgain, completeWords, eventName, stateName, stateWords, time } from "./run.js";
 
 // More lines make the page slow and nobody reads them here; the complete log is a link away.
 const MAX_LINES = 2000;
@@ -73,6 +73,7 @@ export class Log {
       case "PROGRESS":
         return { kind: "progress", text: `${event.progressPercent ?? 0} %${text && ` ${text}`}` };
       case "STATE":
+        if (beginsAgain(event)) return { kind: "state", text: `Attempt ${event.state.attempt}: ${event.message}` };
         return { kind: "state", text: sentence(stateWords(stateName(event.state?.state))) };
       case "QUEUED":
         return { kind: "state", text: queued(event.queue ?? {}) };

@@ -74,7 +74,13 @@ export function apply(run, event) {
   run.createdAt ??= time(event.time);
   const kind = eventName(event.eventType);
   const take = {
-    STATE: () => enter(run, stateName(event.state?.state)),
+    STATE: () => {
+      if (beginsAgain(event)) {
+        run.nodes.clear();
+        clearRequests(run);
+      }
+      enter(run, stateName(event.state?.state));
+    },
     QUEUED: () => (run.queue = event.queue ?? {}),
     NODE: () => event.node && run.nodes.set(event.node.workerKey, event.node),
     INPUT_REQUIRED: () => run.questions.push(event.inputRequired ?? {}),
@@ -96,6 +102,9 @@ export function apply(run, event) {
   take?.();
   if (event.message && (kind === "LOG" || kind === "PROGRESS")) run.message = event.message;
 }
+
+/** True for the event that begins a run again from the start, after the gateway had ended under it. */
+export const beginsAgain = ({ state }) => state?.attempt > 1 && stateName(state.state) === "QUEUED";
 
 /** A moment of the protocol as a date, or null. */
 export function time(text) {

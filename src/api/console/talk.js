@@ -2,7 +2,7 @@
 
 import { byId, el } from "./dom.js";
 import { rememberTalk, talkOf } from "./memory.js";
-import { eventName } from "./run.js";
+import { beginsAgain, eventName } from "./run.js";
 import { words } from "./words.js";
 
 export class Talk {
@@ -63,6 +63,8 @@ export class Talk {
   /** Takes the words of an event, if it has any. */
   take(event) {
     const kind = eventName(event.eventType);
+    // The words of an attempt that was cut short stay; those of the next one stand for themselves.
+    if (beginsAgain(event)) this.#settle();
     if (kind === "DELTA") this.#grow(event.delta?.text ?? "");
     // An answer in words that comes with a drawing stands in the output: an event has room for one view.
     const answer = event.clientView?.llmResponse || event.result?.output?.assistant_message;

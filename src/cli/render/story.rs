@@ -165,7 +165,7 @@ impl Story {
 
     fn detail(&mut self, detail: &Detail, event: &v1::WatchRunResponse) -> Vec<Line> {
         match detail {
-            Detail::State(it) => self.enter(it.state()),
+            Detail::State(it) => self.enter(it, &event.message),
             Detail::Node(it) => self.node(it),
             Detail::InputRequired(it) => vec![Line::new(Tone::Asking, format!("? {}", it.prompt))],
             Detail::ToolRequest(it) => {
@@ -191,9 +191,16 @@ impl Story {
     }
 
     /// The end has events of its own.
-    fn enter(&mut self, state: RunState) -> Vec<Line> {
+    fn enter(&mut self, entered: &v1::StateDetail, message: &str) -> Vec<Line> {
+        let state = entered.state();
         self.state = Some(state);
         match state {
+            RunState::Queued if entered.attempt > 1 => {
+                // Its workers are gone; what they have said begins anew.
+                self.workers.clear();
+                self.streamed.clear();
+                vec![Line::new(Tone::Normal, format!("↻ attempt {}: {message}", entered.attempt))]
+            }
             RunState::Succeeded | RunState::Failed | RunState::Cancelled | RunState::Unspecified => {
                 Vec::new()
             }
@@ -334,6 +341,17 @@ mod tests {
         assert_eq!(lines[0].place, Place::Progress);
         let next = v1::WatchRunResponse { run_id: "run_2".into(), ..node("count", "succeeded", "") };
         assert_eq!(texts(story.tell(&next)), ["✓ count"]);
+    }
+
+    #[test]
+    fn another_attempt_is_told_and_its_workers_begin_anew() {
+        let mut story = Story::default();
+        story.tell(&node("a", "running", ""));
+        let queued = v1::StateDetail { state: RunState::Queued.into(), attempt: 2 };
+        let queued = event(EventType::State, "it begins again", Some(Detail::State(queued)));
+        assert_eq!(texts(story.tell(&queued)), ["↻ attempt 2: it begins again"]);
+        assert_eq!(story.at_work().count(), 0);
+        assert_eq!(texts(story.tell(&node("a", "running", ""))), ["▸ a"]);
     }
 
     #[test]

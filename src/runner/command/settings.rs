@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::fmt::serde::unsigned_duration::friendly::compact::optional as duration;
 use serde::{Deserialize, Serialize};
 
-use crate::model::WorkerKey;
+use crate::{model::WorkerKey, runner::Restart};
 
 /// A worker that is a program: `[workers.KEY]` of the configuration.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -25,6 +25,9 @@ pub struct CommandSettings {
     /// Its share of a run's progress, beside the shares of the other workers.
     #[serde(default = "one")]
     pub weight: u32,
+    /// What becomes of its runs that the end of the gateway cuts short.
+    #[serde(default)]
+    pub restart: Restart,
     /// When set, its output is used again while parameters, inputs and this text stay the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_version: Option<String>,

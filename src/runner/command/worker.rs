@@ -67,6 +67,7 @@ impl CommandWorker {
             weight: settings.weight,
             timeout: settings.timeout,
             cache_version: settings.cache_version,
+            restart: settings.restart,
         };
         Self { spec, command: settings.command, folder }
     }

@@ -3,6 +3,7 @@
 mod cache;
 mod dag;
 mod events;
+mod restart;
 mod stop;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};

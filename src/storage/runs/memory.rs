@@ -7,15 +7,14 @@ use std::{
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use serde_json::Value;
 use tokio::sync::watch;
 
 use super::{
     AppendError, CreateError, ListRuns, NewRun, PlacedRun, ReadError, RunLog, RunPage, Slice, Trim, UsedKey,
-    by_session::BySession, keys::UsedKeys, session_hints::SessionHints,
+    by_session::BySession, event_bytes::bytes_of, keys::UsedKeys, session_hints::SessionHints,
 };
 use crate::{
-    model::{ClientView, Digest, Entry, Event, EventKind, Run, RunId, SessionId, ViewContent, limits},
+    model::{Digest, Entry, Event, Run, RunId, SessionId, limits},
     runtime::clock,
 };
 
@@ -180,6 +179,13 @@ impl RunLog for MemoryRunLog {
         live.into_iter().map(|(_, run_id)| run_id).collect()
     }
 
+    async fn all(&self) -> Vec<RunId> {
+        let state = self.state();
+        let mut all: Vec<_> = state.runs.values().map(|it| (it.place, it.run.run_id)).collect();
+        all.sort_unstable();
+        all.into_iter().map(|(_, run_id)| run_id).collect()
+    }
+
     async fn trim(&self, trim: Trim) {
         let mut state = self.state();
         while state.ended.first().is_some_and(|(finished_at, _)| *finished_at < trim.ended_before) {
@@ -204,49 +210,6 @@ impl State {
         self.hints.changed(&log.run.session_id);
         true
     }
-}
-
-/// What an event takes in memory, encoded forms included: they are made on demand and are about as large again each.
-fn bytes_of(event: &Event) -> usize {
-    let view = event.view.as_ref().map_or(0, view_bytes);
-    let kind = match &event.kind {
-        EventKind::Delta { text } => text.len(),
-        EventKind::Complete { output, .. } => value_bytes(output),
-        EventKind::ToolRequest { args, tool_name, .. } => tool_name.len() + value_bytes(args),
-        EventKind::ApprovalRequired { summary, tool_name, .. } => summary.len() + tool_name.len(),
-        EventKind::InputRequired { prompt, .. } => prompt.len(),
-        EventKind::Queued { reason, .. } => reason.len(),
-        EventKind::Node { error, worker_key, .. } => error.len() + 2 * worker_key.as_str().len(),
-        EventKind::Error(error) => error.message.len() + error.code.len(),
-        EventKind::Log | EventKind::Progress | EventKind::State { .. } | EventKind::Cancelled => 0,
-    };
-    let content = event.message.len() + view + kind;
-    size_of::<Entry>() + (1 + Entry::FORMATS) * content
-}
-
-fn view_bytes(view: &ClientView) -> usize {
-    let content = match &view.content {
-        None => 0,
-        Some(ViewContent::LlmResponse(text)) => text.len(),
-        Some(ViewContent::Graph(graph)) => {
-            let nodes = graph.nodes.iter();
-            let nodes = nodes
-                .map(|it| 96 + it.uid.len() + it.label.len() + it.description.len() + it.parent_uid.len());
-            let edges = graph.edges.iter().map(|it| 48 + it.from.len() + it.to.len());
-            nodes.sum::<usize>() + edges.sum::<usize>()
-        }
-    };
-    view.phase.len() + content
-}
-
-fn value_bytes(value: &Value) -> usize {
-    let inner = match value {
-        Value::String(text) => text.len(),
-        Value::Array(items) => items.iter().map(value_bytes).sum(),
-        Value::Object(fields) => fields.iter().map(|(key, it)| key.len() + 24 + value_bytes(it)).sum(),
-        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
-    };
-    size_of::<Value>() + inner
 }
 
 #[cfg(test)]

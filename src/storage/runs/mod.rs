@@ -9,11 +9,14 @@ use tokio::sync::watch;
 use crate::model::{Digest, Entry, Event, IdempotencyKey, Run, RunId, SessionId};
 
 mod by_session;
+mod event_bytes;
 mod keys;
 mod memory;
+mod segments;
 mod session_hints;
 
 pub use memory::{MemoryLimits, MemoryRunLog};
+pub use segments::{OpenLogError, SegmentOptions, SegmentRunLog, SyncMode};
 
 /// A run whose log is to begin.
 #[derive(Debug, Clone)]
@@ -178,6 +181,9 @@ pub trait RunLog: Send + Sync + 'static {
     /// Runs without a terminal event, in the order of their places: after opening, those that the end of the process cut
     /// short.
     async fn live(&self) -> Vec<RunId>;
+
+    /// All runs, in the order of their places.
+    async fn all(&self) -> Vec<RunId>;
 
     /// Drops what is no longer kept. Never a live run.
     async fn trim(&self, trim: Trim);

@@ -54,12 +54,12 @@ export async function cut(browser, url) {
   await proxy.close();
 }
 
-/** The gateway dies and comes back without the run. */
-export async function killed(browser, url) {
+/** The gateway dies under a run of `worker` once `words` are seen, and is back; gives the page and the run that it shows. */
+async function dies(browser, url, worker = "linger", words = "lingering") {
   const page = await open(browser, url);
   browser.expect(CUT);
-  const run = await startWorker(page, "linger");
-  await logs(page, "lingering");
+  const run = await startWorker(page, worker);
+  await page.getByText(words).first().waitFor();
   await browser.ask("kill");
   await connection(page, "unreachable");
   await the(page, "demo-start").click();
@@ -67,6 +67,33 @@ export async function killed(browser, url) {
   browser.expect(REFUSED);
   await browser.ask("start");
   await the(page, "retry-now").click({ timeout: 2000 }).catch(() => {});
+  return { page, run };
+}
+
+/** The gateway dies and comes back; the page shows how the run ended. */
+export async function killed(browser, url) {
+  const { page, run } = await dies(browser, url);
+  await reaches(page, "FAILED");
+  assert.equal(await the(page, "error-code").textContent(), "interrupted");
+  assert.match(await the(page, "error-hint").textContent(), /starting again can help/);
+  await checkLog(page, run);
+  await the(page, "demo-start").click();
+  await reaches(page, "SUCCEEDED");
+}
+
+/** The gateway dies and comes back, and the run begins again: its words are those of one attempt. */
+export async function begins_again(browser, url) {
+  const { page, run } = await dies(browser, url, "second_time", "What I say");
+  await reaches(page, "SUCCEEDED");
+  const said = await the(page, "conversation").locator("[data-who=run] .talk-words").allTextContents();
+  assert.deepEqual(said.map((words) => words.trim()), ["What I say", "What I say is whole."]);
+  await logs(page, "Attempt 2: ");
+  await checkLog(page, run);
+}
+
+/** The gateway dies and comes back without the run. */
+export async function forgotten(browser, url) {
+  const { page, run } = await dies(browser, url);
   await connection(page, "gone");
   await the(page, "gone-box").waitFor();
   assert.match(await the(page, "gone-box").textContent(), /does not keep this run/);

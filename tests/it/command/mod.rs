@@ -44,6 +44,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 
 async fn start() -> (Gateway, Client) {
     let setup = Setup::default().config(PROGRAMS).environment("RUNGATE_RUN_RETENTION", "10m");
+    let setup = setup.environment("RUNGATE_RUN_DISK_PER_RUN", (64 << 20).to_string());
     let gateway = setup.environment("OTHER", "seen").start().await;
     let client = Client::new(Protocol::Grpc, gateway.address());
     (gateway, client)

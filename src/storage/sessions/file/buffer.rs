@@ -52,6 +52,8 @@ struct State {
     table: Table,
     waiting: Vec<Change>,
     flushes: u64,
+    /// True while the writer lets changes gather: one more is no reason to wake it.
+    gathers: bool,
     poked: bool,
     closed: bool,
 }
@@ -66,7 +68,8 @@ enum Overdue {
 
 impl Buffer {
     pub(super) fn new(table: Table) -> Self {
-        let state = State { table, waiting: Vec::new(), flushes: 0, poked: false, closed: false };
+        let state =
+            State { table, waiting: Vec::new(), flushes: 0, gathers: false, poked: false, closed: false };
         Self {
             state: Mutex::new(state),
             wake: Condvar::new(),
@@ -94,7 +97,7 @@ impl Buffer {
         let revision = stored.revision;
         state.waiting.push(Change::Put(stored));
         room.forget();
-        self.wake.notify_one();
+        self.changed(&state);
         Ok(revision)
     }
 
@@ -104,7 +107,7 @@ impl Buffer {
         if let Some(revision) = state.table.delete(session_id, expected)? {
             state.waiting.push(Change::Delete { session_id: session_id.clone(), revision });
             room.forget();
-            self.wake.notify_one();
+            self.changed(&state);
         }
         Ok(())
     }
@@ -154,6 +157,22 @@ impl Buffer {
         }
     }
 
+    /// Returns after `time`, in which changes gather; earlier when somebody waits for a flush beyond `flush`, and once the
+    /// buffer is closed.
+    pub(super) fn gather(&self, flush: u64, time: Duration) {
+        let until = Instant::now() + time;
+        let mut state = self.state();
+        state.gathers = true;
+        while state.flushes <= flush && !state.closed {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            state = self.wake.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.gathers = false;
+    }
+
     /// Takes all changes that wait. They still count as waiting until [`Self::written`].
     pub(super) fn take(&self) -> Work {
         let mut state = self.state();
@@ -177,6 +196,12 @@ impl Buffer {
     /// All sessions, and so all changes acknowledged before.
     pub(super) fn rows(&self) -> Vec<Stored> {
         self.state().table.rows()
+    }
+
+    fn changed(&self, state: &State) {
+        if !state.gathers {
+            self.wake.notify_one();
+        }
     }
 
     async fn room(&self) -> Result<SemaphorePermit<'_>, StoreError> {

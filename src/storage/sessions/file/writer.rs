@@ -18,7 +18,7 @@ use super::{
     trouble::Trouble,
 };
 
-/// What is changed within this time is written at once. A tenth of the 50 ms after which a change survives the end of
+/// What is changed within this time is written at once, unless somebody waits for a flush. A tenth of the 50 ms after which a change survives the end of
 /// the process, so that a busy machine still keeps them.
 const GATHER: Duration = Duration::from_millis(5);
 
@@ -110,7 +110,7 @@ impl Writer {
         loop {
             let closed = self.buffer.wait(self.flush, !self.trouble.holds_back(), self.wake_at());
             if !closed {
-                thread::sleep(GATHER);
+                self.buffer.gather(self.flush, GATHER);
             }
             self.take();
             if closed || !self.trouble.holds_back() {

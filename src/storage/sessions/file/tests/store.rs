@@ -199,3 +199,27 @@ async fn a_hundred_thousand_sessions_load() {
     drop(store);
     println!("closed in {:?}", start.elapsed());
 }
+
+/// Who waits until something is stored waits for the disk, not for others who might have something to store too.
+#[tokio::test]
+async fn a_flush_is_not_kept_waiting() {
+    const FLUSHES: u32 = 50;
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), &NO_FOLDS);
+    let begun = Instant::now();
+    for number in 0..FLUSHES {
+        put(&store, session(&number.to_string(), "")).await;
+        store.flush().await.unwrap();
+    }
+    let taken = begun.elapsed();
+    let begun = Instant::now();
+    for _ in 0..FLUSHES {
+        (&File::options().append(true).open(journal(dir.path())).unwrap()).write_all(b"\n").unwrap();
+        File::open(journal(dir.path())).unwrap().sync_data().unwrap();
+    }
+    let disk = begun.elapsed();
+    assert!(
+        taken < disk * 3 + Duration::from_millis(2) * FLUSHES,
+        "{taken:?}, of which the disk took {disk:?}"
+    );
+}

@@ -1,0 +1,393 @@
+//! Run logs on disk: segments of records, written by one thread in group commits.
+//!
+//! ```text
+//! append ──> table (claims the sequence) ──> writer: one write, one sync ──> table: index, tail, followers ──> reply
+//! read   ──> tail in memory, else a chunk of records from disk, decoded once for all readers
+//! ```
+//!
+//! An event is acknowledged and can be read only after its record is on disk ([`SyncMode`] says what that means). While the
+//! disk is full or fails, runs that go on wait, runs that are to begin are refused, and what was acknowledged stays.
+//! `open` tells what becomes of damage.
+
+mod disk;
+mod index;
+mod open;
+mod payload;
+mod read;
+mod record;
+mod segment_head;
+mod table;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use quick_cache::sync::Cache;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Semaphore, oneshot, watch};
+
+use self::{
+    disk::{Disk, Folder},
+    payload::{Begin, Record, StoredKey},
+    table::{Pending, Table, What},
+    writer::Writer,
+};
+use super::{
+    AppendError, CreateError, ListRuns, NewRun, PlacedRun, ReadError, RunLog, RunPage, Slice, Trim, UsedKey,
+};
+use crate::model::{Digest, Entry, Event, Run, RunId, SessionId};
+
+/// Bytes that may wait for the writer. Beyond it appends wait for room.
+const WAITING_KIB: u32 = 32 << 10;
+
+/// When an event counts as written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SyncMode {
+    /// After `fdatasync`: it survives a loss of power.
+    Fsync,
+    /// After the write: it survives the end of the process, however it ends, but not that of the machine.
+    Os,
+}
+
+/// How a log on disk behaves.
+#[derive(Debug, Clone)]
+pub struct SegmentOptions {
+    /// When an event counts as written.
+    pub sync: SyncMode,
+    /// The least time from the beginning of one group commit to that of the next.
+    pub commit_interval: Duration,
+    /// Bytes after which a new segment is begun. Below 2 GiB.
+    pub segment_bytes: u64,
+    /// Bytes on disk of all runs together. Beyond it the runs that ended first are dropped, then starts refused.
+    pub total: u64,
+    /// Bytes on disk of one run. One that reaches it cannot append any more, its terminal event excepted.
+    pub per_run: u64,
+    /// Runs that are kept. Beyond it the runs that ended first are dropped, then starts refused.
+    pub most: usize,
+    /// Bytes of memory for the newest events of all runs, and as many again for older ones that are being read.
+    pub cache: usize,
+}
+
+/// Why a log cannot be opened. Its text is for operators.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenLogError {
+    /// Another process has it open.
+    #[error("{} is in use by another gateway; give each gateway a data folder of its own", folder.display())]
+    InUse {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// It was written by another version.
+    #[error(
+        "the runs in {} are of format {found}, this gateway reads {}; export them with the version that wrote them",
+        folder.display(), segment_head::FORMAT
+    )]
+    Format {
+        /// The folder.
+        folder: PathBuf,
+        /// The version of the format.
+        found: u32,
+    },
+    /// The system refused. Damage is no reason.
+    #[error("cannot {doing} the runs in {}", folder.display())]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// The folder.
+        folder: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Run logs on disk. Dropping it writes what waits.
+pub struct SegmentRunLog {
+    shared: Arc<Shared>,
+    room: Arc<Semaphore>,
+    writer: Option<JoinHandle<()>>,
+}
+
+/// What the writer and the callers share.
+struct Shared {
+    table: Mutex<Table>,
+    something_waits: Condvar,
+    disk: Box<dyn Disk>,
+    options: SegmentOptions,
+    chunks: Cache<read::ChunkKey, Arc<Vec<Arc<Entry>>>, read::EntryBytes>,
+    _claim: Option<std::fs::File>,
+}
+
+impl Default for SegmentOptions {
+    fn default() -> Self {
+        Self {
+            sync: SyncMode::Fsync,
+            commit_interval: Duration::from_millis(2),
+            segment_bytes: 64 << 20,
+            total: 10 << 30,
+            per_run: 1 << 30,
+            most: 1_000_000,
+            cache: 64 << 20,
+        }
+    }
+}
+
+impl SegmentRunLog {
+    /// Opens the log in `folder`, or makes an empty one. Reads all segments before it returns: call it where blocking is
+    /// allowed.
+    pub fn open(folder: impl AsRef<Path>, options: SegmentOptions) -> Result<Self, OpenLogError> {
+        let folder = folder.as_ref();
+        let claim = open::claim(folder)?;
+        Self::on(Box::new(Folder(folder.to_owned())), folder, options, Some(claim))
+    }
+
+    /// Opens the log in `folder` for reading only, also while a gateway has it open: what it held at this moment.
+    pub fn open_read_only(folder: impl AsRef<Path>) -> Result<Self, OpenLogError> {
+        let folder = folder.as_ref();
+        let disk = Box::new(Folder(folder.to_owned()));
+        let scan = open::scan(&*disk, folder, false)?;
+        let mut table = scan.table;
+        table.closed = true;
+        let shared = Arc::new(Shared::new(table, disk, SegmentOptions::default(), None));
+        Ok(Self { shared, room: Arc::new(Semaphore::new(0)), writer: None })
+    }
+
+    fn on(
+        disk: Box<dyn Disk>,
+        folder: &Path,
+        options: SegmentOptions,
+        claim: Option<std::fs::File>,
+    ) -> Result<Self, OpenLogError> {
+        let scan = open::scan(&*disk, folder, true)?;
+        let shared = Arc::new(Shared::new(scan.table, disk, options, claim));
+        let writer = Writer {
+            shared: shared.clone(),
+            current: scan.current,
+            next_segment: scan.next_segment,
+            next_commit: scan.next_commit,
+            batch: Vec::new(),
+        };
+        let writer = thread::Builder::new().name("runs-write".to_owned()).spawn(|| writer.run());
+        let failed = |source| OpenLogError::Io { doing: "start writing", folder: folder.to_owned(), source };
+        let room = Arc::new(Semaphore::new(WAITING_KIB as usize));
+        Ok(Self { shared, room, writer: Some(writer.map_err(failed)?) })
+    }
+
+    /// Waits until there is room among what waits for the writer.
+    async fn room_for(&self, record: &Record) -> Option<tokio::sync::OwnedSemaphorePermit> {
+        let kib = u32::try_from(record.length() / 1024 + 1).unwrap_or(u32::MAX).min(WAITING_KIB);
+        self.room.clone().acquire_many_owned(kib).await.ok()
+    }
+}
+
+impl Shared {
+    fn new(table: Table, disk: Box<dyn Disk>, options: SegmentOptions, claim: Option<std::fs::File>) -> Self {
+        let chunks = Cache::with_weighter(4096, options.cache as u64, read::EntryBytes);
+        let table = Mutex::new(table);
+        Self { table, something_waits: Condvar::new(), disk, options, chunks, _claim: claim }
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, table: MutexGuard<'a, Table>) -> MutexGuard<'a, Table> {
+        self.something_waits.wait(table).unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl RunLog for SegmentRunLog {
+    async fn create(&self, new: NewRun) -> Result<(), CreateError> {
+        let NewRun { run, events, params, key } = new;
+        let used_at = run.created_at;
+        let key = key.map(|it| StoredKey { name: it.name, request: it.request, used_at });
+        let begin = Begin { run, params, key };
+        let mut record = Record::begin(&begin, &events);
+        let room = self.room_for(&record).await;
+        let (reply, written) = oneshot::channel();
+        {
+            let mut table = self.shared.table();
+            let run = begin.run;
+            if let Some(error) = &table.stalled {
+                return Err(CreateError::Unavailable(error.clone()));
+            }
+            if table.closed {
+                return Err(CreateError::Unavailable(Arc::new(io::ErrorKind::BrokenPipe.into())));
+            }
+            if table.runs.contains_key(&run.run_id) {
+                return Err(CreateError::Exists);
+            }
+            if let Some(key) = key {
+                let under_way = table.keys_under_way.get(&key.name).copied();
+                if let Some(used) = table.keys.get(key.name).or(under_way) {
+                    return Err(CreateError::KeyUsed(used));
+                }
+            }
+            let options = &self.shared.options;
+            if !table.make_room(options.total, options.most, record.length()) {
+                return Err(CreateError::Full);
+            }
+            if let Some(key) = key {
+                let used = UsedKey { run_id: run.run_id, request: key.request };
+                table.keys_under_way.insert(key.name, used);
+            }
+            table.last_place += 1;
+            record.header.place = table.last_place;
+            let entries = entries(events);
+            table.queue.push(Pending { record, entries, what: What::Begin { run, key, reply }, _room: room });
+        }
+        self.shared.something_waits.notify_one();
+        let closed = || CreateError::Unavailable(Arc::new(io::ErrorKind::BrokenPipe.into()));
+        written.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    async fn append(&self, run: Run, expected: u64, events: Vec<Event>) -> Result<(), AppendError> {
+        let state_changed = events.iter().any(|it| changes_state(&it.kind));
+        let record = Record::events(&run, state_changed, &events);
+        let room = self.room_for(&record).await;
+        let (reply, written) = oneshot::channel();
+        {
+            let mut table = self.shared.table();
+            if table.closed {
+                return Err(AppendError::Closed);
+            }
+            let terminal = run.state.is_terminal();
+            let kept = table.runs.get(&run.run_id).ok_or(AppendError::NotFound)?;
+            let live = kept.live.as_ref();
+            let actual = live.map_or(kept.last_sequence, |it| it.claimed);
+            if live.is_none() || actual != expected {
+                return Err(AppendError::Conflict { expected, actual });
+            }
+            let bytes = live.map_or(0, |it| it.claimed_bytes) + record.length();
+            let options = &self.shared.options;
+            let fits =
+                bytes <= options.per_run && table.make_room(options.total, usize::MAX, record.length());
+            if !fits && !terminal {
+                return Err(AppendError::Full);
+            }
+            if let Some(live) = table.runs.get_mut(&run.run_id).and_then(|it| it.live.as_mut()) {
+                live.claimed = run.last_sequence;
+                live.claimed_bytes = bytes;
+            }
+            let entries = entries(events);
+            table.queue.push(Pending { record, entries, what: What::Append { run, reply }, _room: room });
+        }
+        self.shared.something_waits.notify_one();
+        written.await.map_err(|_| AppendError::Closed)
+    }
+
+    async fn read(&self, run_id: RunId, after: u64, max_bytes: usize) -> Result<Slice, ReadError> {
+        self.shared.clone().read(run_id, after, max_bytes).await
+    }
+
+    async fn follow(&self, run_id: RunId) -> Result<watch::Receiver<u64>, ReadError> {
+        let table = self.shared.table();
+        let kept = table.runs.get(&run_id).ok_or(ReadError::NotFound)?;
+        // Nothing more comes of a run that has ended: its channel is closed with the last value in it.
+        let ended = || watch::channel(kept.last_sequence).1;
+        Ok(kept.live.as_ref().map_or_else(ended, |it| it.last.subscribe()))
+    }
+
+    async fn follow_session(&self, session_id: &SessionId) -> watch::Receiver<u64> {
+        self.shared.table().hints.follow(session_id)
+    }
+
+    async fn run(&self, run_id: RunId) -> Result<Run, ReadError> {
+        self.shared.clone().run(run_id).await
+    }
+
+    async fn params(&self, run_id: RunId) -> Result<BTreeMap<String, String>, ReadError> {
+        self.shared.clone().params(run_id).await
+    }
+
+    async fn used_key(&self, name: Digest) -> Option<UsedKey> {
+        self.shared.table().keys.get(name)
+    }
+
+    async fn list(&self, request: ListRuns) -> Result<RunPage, ReadError> {
+        let ids: Vec<_> = {
+            let table = self.shared.table();
+            let newest = table.by_session.newest_first(&request.session_id, request.before);
+            newest.take(request.limit + 1).collect()
+        };
+        let more = ids.len() > request.limit;
+        let mut runs = Vec::with_capacity(request.limit.min(ids.len()));
+        for run_id in ids.into_iter().take(request.limit) {
+            match self.run(run_id).await {
+                Ok(run) => runs.push(run),
+                // Dropped meanwhile.
+                Err(ReadError::NotFound) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(RunPage { runs, more })
+    }
+
+    async fn placed_after(&self, session_id: &SessionId, after: u64, limit: usize) -> Vec<PlacedRun> {
+        self.shared.table().by_session.placed_after(session_id, after, limit)
+    }
+
+    async fn live(&self) -> Vec<RunId> {
+        self.shared.placed(|it| it.live.is_some())
+    }
+
+    async fn all(&self) -> Vec<RunId> {
+        self.shared.placed(|_| true)
+    }
+
+    async fn trim(&self, trim: Trim) {
+        let needless = {
+            let mut table = self.shared.table();
+            while table.ended.first().is_some_and(|(ended_at, _)| *ended_at < trim.ended_before) {
+                table.drop_oldest_ended();
+            }
+            table.keys.forget_before(trim.keys_before);
+            let current = table.current;
+            table.take_needless(current, trim.keys_before)
+        };
+        self.shared.something_waits.notify_one();
+        if needless.is_empty() {
+            return;
+        }
+        let shared = self.shared.clone();
+        crate::runtime::task::blocking(move || {
+            for number in needless {
+                if let Err(error) = shared.disk.remove(number) {
+                    tracing::error!(%error, segment = number, "could not remove a segment of the run log");
+                }
+            }
+        })
+        .await;
+    }
+}
+
+impl Drop for SegmentRunLog {
+    fn drop(&mut self) {
+        self.shared.table().closed = true;
+        self.shared.something_waits.notify_one();
+        if let Some(writer) = self.writer.take() {
+            // A panic has been told by the panic hook.
+            drop(writer.join());
+        }
+    }
+}
+
+fn entries(events: Vec<Event>) -> Vec<Arc<Entry>> {
+    events.into_iter().map(|it| Arc::new(Entry::new(it))).collect()
+}
+
+/// True for events after which the run is not what it was, but for its newest sequence.
+fn changes_state(kind: &crate::model::EventKind) -> bool {
+    use crate::model::EventKind;
+    kind.is_terminal() || matches!(kind, EventKind::State { .. })
+}

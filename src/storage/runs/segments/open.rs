@@ -1,0 +1,333 @@
+//! Opening: all segments are read and checked, and the table is made of what they hold.
+//!
+//! A record that is not whole at the end of the last commit was never acknowledged: the segment is cut there. One that
+//! is followed by a record of a later commit was whole once: that is damage. It is told, and costs the events of its own
+//! run from there on; where even its header is damaged, runs that may have lost their newest events by it count as
+//! damaged too.
+
+use std::{
+    collections::HashMap,
+    fs::{self, File, TryLockError},
+    io,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{
+    OpenLogError,
+    disk::{Disk, DiskFile},
+    index::{Index, Place},
+    payload::{self, StoredKey},
+    read::whole,
+    record::{HEADER, Header, Kind, MAGIC},
+    segment_head::{HEAD, HeadError, SegmentHead},
+    table::{Kept, Live, Segment, Table},
+    writer::Current,
+};
+use crate::model::RunId;
+
+/// How long a folder that is in use is waited for: a gateway that was killed while it started a process leaves it claimed
+/// until that has begun.
+const CLAIM_PATIENCE: Duration = Duration::from_millis(500);
+const CLAIM_PAUSE: Duration = Duration::from_millis(10);
+
+/// What was found.
+pub(super) struct Scan {
+    pub(super) table: Table,
+    pub(super) current: Option<Current>,
+    pub(super) next_segment: u32,
+    pub(super) next_commit: u64,
+}
+
+/// What is known of a run while segments are read.
+struct Found {
+    kept: Option<Kept>,
+    /// Records in the order they were met.
+    records: Vec<(Place, bool)>,
+    terminal: bool,
+    time: i64,
+    /// A record of it is damaged.
+    damaged: bool,
+}
+
+#[derive(Default)]
+struct Scanner {
+    runs: HashMap<RunId, Found>,
+    dropped: HashMap<RunId, Option<StoredKey>>,
+    table: Table,
+    last_commit: u64,
+    /// The newest place of damage that does not tell whose it is.
+    nameless_damage: Option<(u32, u32)>,
+}
+
+/// Makes the folder where it is missing, and claims it for this process until the result is dropped.
+pub(super) fn claim(folder: &Path) -> Result<File, OpenLogError> {
+    let failed = |source| OpenLogError::Io { doing: "claim", folder: folder.to_owned(), source };
+    fs::create_dir_all(folder).map_err(failed)?;
+    let path = folder.join("lock");
+    let lock = File::options().create(true).truncate(false).write(true).open(path).map_err(failed)?;
+    let deadline = Instant::now() + CLAIM_PATIENCE;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+            Err(TryLockError::WouldBlock) if Instant::now() >= deadline => {
+                return Err(OpenLogError::InUse { folder: folder.to_owned() });
+            }
+            Err(TryLockError::WouldBlock) => thread::sleep(CLAIM_PAUSE),
+        }
+    }
+}
+
+/// Reads everything; with `write` the torn end of the last segment is cut, and it is opened to be gone on with.
+pub(super) fn scan(disk: &dyn Disk, folder: &Path, write: bool) -> Result<Scan, OpenLogError> {
+    let failed = |doing| move |source| OpenLogError::Io { doing, folder: folder.to_owned(), source };
+    let numbers = disk.list().map_err(failed("list"))?;
+    let mut scanner = Scanner::default();
+    let mut current = None;
+    let last = numbers.last().copied();
+    for number in numbers {
+        let file = match disk.open(number, write) {
+            // Removed by a gateway that has the folder open.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !write => continue,
+            opened => opened.map_err(failed("open"))?,
+        };
+        let bytes = read_all(&*file).map_err(failed("read"))?;
+        let end = match SegmentHead::decode(&bytes) {
+            Ok(head) => {
+                scanner.table.last_place = scanner.table.last_place.max(head.next_place.saturating_sub(1));
+                scanner.last_commit = scanner.last_commit.max(head.next_commit.saturating_sub(1));
+                scanner.table.segments.insert(number, Segment::new(file.clone(), 0));
+                scanner.records(number, &bytes)
+            }
+            Err(HeadError::Format(found)) => {
+                return Err(OpenLogError::Format { folder: folder.to_owned(), found });
+            }
+            // The end of the process met its beginning.
+            Err(HeadError::Damaged) if bytes.len() <= HEAD => 0,
+            Err(HeadError::Damaged) => {
+                tracing::error!(segment = number, "the head of a segment of the run log is damaged");
+                scanner.table.segments.insert(number, Segment::new(file.clone(), 0));
+                scanner.records(number, &bytes)
+            }
+        };
+        if let Some(segment) = scanner.table.segments.get_mut(&number) {
+            segment.length = end;
+        }
+        if write && end < bytes.len() as u64 && end >= HEAD as u64 {
+            tracing::info!(
+                segment = number,
+                bytes = bytes.len() as u64 - end,
+                "an unfinished write is cut off"
+            );
+            file.truncate(end).and_then(|()| file.sync()).map_err(failed("cut"))?;
+        }
+        if write && Some(number) == last && end >= HEAD as u64 {
+            current = Some(Current { number, file, length: end });
+        }
+    }
+    let next_commit = scanner.last_commit + 1;
+    let mut table = scanner.finish();
+    table.current = current.as_ref().map_or(0, |it| it.number);
+    Ok(Scan { table, current, next_segment: last.map_or(1, |it| it + 1), next_commit })
+}
+
+impl Scanner {
+    /// Takes up the records of a segment; gives where they end.
+    fn records(&mut self, number: u32, bytes: &[u8]) -> u64 {
+        let mut at = HEAD;
+        let mut end = HEAD;
+        while at < bytes.len() {
+            let rest = &bytes[at..];
+            match (whole(rest), Header::decode(rest)) {
+                (Ok((header, payload)), _) => {
+                    self.record(number, at, &header, payload);
+                    at += HEADER + payload.len();
+                    end = at;
+                }
+                (Err(_), Some(header)) if self.followed(&bytes[at..], header.commit) => {
+                    tracing::error!(segment = number, run_id = %header.run_id, "a stored record is damaged");
+                    self.found(header.run_id).damaged = true;
+                    at += HEADER + header.payload as usize;
+                    end = at.min(bytes.len());
+                }
+                (Err(_), None) if self.followed(rest, self.last_commit) => {
+                    let skipped = next_header(rest).unwrap_or(rest.len());
+                    tracing::error!(
+                        segment = number,
+                        offset = at,
+                        bytes = skipped,
+                        "a part of the run log is damaged"
+                    );
+                    self.nameless_damage = Some((number, u32::try_from(at).unwrap_or(u32::MAX)));
+                    at += skipped;
+                    end = at;
+                }
+                // The torn end.
+                _ => break,
+            }
+        }
+        end as u64
+    }
+
+    /// True when a whole record of a later commit follows.
+    fn followed(&self, bytes: &[u8], commit: u64) -> bool {
+        let mut at = 0;
+        while let Some(step) = bytes.get(at..).and_then(next_header) {
+            at += step;
+            if Header::decode(&bytes[at..]).is_some_and(|it| it.commit > commit)
+                && whole(&bytes[at..]).is_ok()
+            {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn found(&mut self, run_id: RunId) -> &mut Found {
+        self.runs.entry(run_id).or_insert_with(|| Found {
+            kept: None,
+            records: Vec::new(),
+            terminal: false,
+            time: 0,
+            damaged: false,
+        })
+    }
+
+    fn record(&mut self, number: u32, at: usize, header: &Header, payload: &[u8]) {
+        self.last_commit = self.last_commit.max(header.commit);
+        let place = Place {
+            segment: number,
+            offset: u32::try_from(at).unwrap_or(u32::MAX),
+            length: u32::try_from(header.length()).unwrap_or(u32::MAX),
+            first_sequence: header.first_sequence,
+            count: header.count,
+        };
+        if header.kind == Kind::Drop {
+            let key = payload::kept_key(payload).ok().flatten();
+            self.dropped.insert(header.run_id, key);
+            if let Some(segment) = self.table.segments.get_mut(&number) {
+                segment.drops.push(header.run_id);
+                segment.newest_key = key.map_or(segment.newest_key, |it| segment.newest_key.max(it.used_at));
+            }
+            return;
+        }
+        let found = self.found(header.run_id);
+        if header.kind == Kind::Begin {
+            match payload::begin_of(header, payload) {
+                Ok(begin) => {
+                    let run = begin.run;
+                    found.kept = Some(Kept::new(header.place, run.session_id, begin.key, run.created_at));
+                }
+                Err(_) => found.damaged = true,
+            }
+        }
+        found.terminal |= header.terminal;
+        found.time = found.time.max(header.time);
+        found.records.push((place, header.has_run));
+    }
+
+    /// Makes the table of what was found.
+    fn finish(mut self) -> Table {
+        for (run_id, found) in std::mem::take(&mut self.runs) {
+            if self.dropped.contains_key(&run_id) {
+                for (place, _) in found.records {
+                    if let Some(segment) = self.table.segments.get_mut(&place.segment) {
+                        segment.dead.insert(run_id);
+                    }
+                }
+                continue;
+            }
+            self.keep(run_id, found);
+        }
+        for (run_id, key) in std::mem::take(&mut self.dropped) {
+            if let Some(key) = key {
+                self.table.remember(key, run_id);
+            }
+        }
+        self.table
+    }
+
+    fn keep(&mut self, run_id: RunId, mut found: Found) {
+        let Some(mut kept) = found.kept.take() else {
+            tracing::error!(%run_id, "the beginning of a run's log is lost; the run is not kept");
+            for (place, _) in found.records {
+                if let Some(segment) = self.table.segments.get_mut(&place.segment) {
+                    segment.dead.insert(run_id);
+                }
+            }
+            return;
+        };
+        // A write that was tried again after a failure may be there twice.
+        found.records.sort_by_key(|(place, _)| (place.first_sequence, std::cmp::Reverse(place.count)));
+        let mut index = Index::default();
+        for (place, has_run) in found.records {
+            let next = kept.last_sequence + 1;
+            if place.first_sequence < next {
+                continue;
+            }
+            // What lies behind a gap is kept with the run, and cannot be reached.
+            if place.first_sequence > next {
+                found.damaged = true;
+                break;
+            }
+            kept.last_sequence += u64::from(place.count);
+            kept.bytes += u64::from(place.length);
+            if has_run {
+                kept.head = place;
+            }
+            if let Some(segment) = self.table.segments.get_mut(&place.segment) {
+                segment.live += u64::from(place.length);
+            }
+            index.push(place);
+        }
+        index.shrink();
+        kept.index = index;
+        let newest = kept.index.chunks().last().and_then(|it| it.places().last().copied());
+        let lost_its_end = !found.terminal
+            && self.nameless_damage.zip(newest).is_some_and(|(damage, it)| (it.segment, it.offset) < damage);
+        kept.damaged = found.damaged || lost_its_end;
+        if kept.damaged {
+            tracing::error!(%run_id, after = kept.last_sequence, "the log of a run is damaged");
+        }
+        kept.ended_at = payload::timestamp(found.time);
+        if !found.terminal && !kept.damaged {
+            self.revive(&mut kept);
+        }
+        self.table.keep(run_id, kept);
+    }
+
+    /// A run that goes on: its state is needed in memory.
+    fn revive(&mut self, kept: &mut Kept) {
+        let read = || {
+            let file = &self.table.segments.get(&kept.head.segment)?.file;
+            let mut bytes = vec![0; kept.head.length as usize];
+            let read = file.read_at(kept.head.offset.into(), &mut bytes).ok()?;
+            let (header, payload) = whole(&bytes[..read]).ok()?;
+            payload::run_of(&header, payload).ok()
+        };
+        match read() {
+            Some(mut run) => {
+                run.last_sequence = kept.last_sequence;
+                let last = tokio::sync::watch::Sender::new(kept.last_sequence);
+                let (claimed, claimed_bytes) = (kept.last_sequence, kept.bytes);
+                kept.live = Some(Box::new(Live { run, claimed, claimed_bytes, last }));
+            }
+            None => kept.damaged = true,
+        }
+    }
+}
+
+/// Where the next header may be, the beginning excepted.
+fn next_header(bytes: &[u8]) -> Option<usize> {
+    memchr::memmem::find(bytes.get(1..)?, &MAGIC).map(|at| at + 1)
+}
+
+fn read_all(file: &dyn DiskFile) -> io::Result<Vec<u8>> {
+    let length = usize::try_from(file.length()?).unwrap_or(usize::MAX);
+    let mut bytes = vec![0; length];
+    let read = file.read_at(0, &mut bytes)?;
+    bytes.truncate(read);
+    Ok(bytes)
+}

@@ -1,0 +1,315 @@
+//! What the log knows in memory: its runs, its segments, what waits for the writer. One lock guards it all.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
+    io,
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+
+use super::{
+    disk::DiskFile,
+    index::{Index, Place},
+    payload::{Record, StoredKey},
+};
+use crate::{
+    model::{Digest, Entry, Run, RunId, SessionId, limits},
+    storage::runs::{
+        CreateError, UsedKey, by_session::BySession, event_bytes::bytes_of, keys::UsedKeys,
+        session_hints::SessionHints,
+    },
+};
+
+/// Everything in memory.
+#[derive(Default)]
+pub(super) struct Table {
+    pub(super) runs: HashMap<RunId, Kept>,
+    pub(super) by_session: BySession,
+    pub(super) hints: SessionHints,
+    pub(super) keys: UsedKeys,
+    /// Keys of runs whose first record is under way.
+    pub(super) keys_under_way: HashMap<Digest, UsedKey>,
+    pub(super) ended: BTreeSet<(Timestamp, RunId)>,
+    pub(super) segments: BTreeMap<u32, Segment>,
+    /// Bytes on disk of the runs that are kept.
+    pub(super) live_bytes: u64,
+    pub(super) last_place: u64,
+    tails: VecDeque<(RunId, usize, usize)>,
+    tail_bytes: usize,
+    pub(super) queue: Vec<Pending>,
+    /// Runs whose drop is not on disk yet.
+    undurable_drops: HashSet<RunId>,
+    /// Why nothing can be written at present.
+    pub(super) stalled: Option<Arc<io::Error>>,
+    pub(super) closed: bool,
+    /// The segment that is written.
+    pub(super) current: u32,
+}
+
+/// A run.
+pub(super) struct Kept {
+    pub(super) place: u64,
+    pub(super) session_id: SessionId,
+    /// While there is no terminal event.
+    pub(super) live: Option<Box<Live>>,
+    pub(super) ended_at: Timestamp,
+    pub(super) last_sequence: u64,
+    /// The newest record with the run's state.
+    pub(super) head: Place,
+    pub(super) index: Index,
+    /// On disk.
+    pub(super) bytes: u64,
+    /// Its newest events, as far as they are in memory.
+    pub(super) tail: VecDeque<Arc<Entry>>,
+    pub(super) key: Option<Box<StoredKey>>,
+    /// What follows `last_sequence` was damaged.
+    pub(super) damaged: bool,
+}
+
+/// What only a run has that goes on.
+pub(super) struct Live {
+    pub(super) run: Run,
+    /// The end of the log with all that waits for the writer.
+    pub(super) claimed: u64,
+    /// Bytes on disk with all that waits for the writer.
+    pub(super) claimed_bytes: u64,
+    pub(super) last: watch::Sender<u64>,
+}
+
+/// A file of the log.
+pub(super) struct Segment {
+    pub(super) file: Arc<dyn DiskFile>,
+    /// Bytes that count; what lies behind them is nothing.
+    pub(super) length: u64,
+    /// Bytes of runs that are kept.
+    pub(super) live: u64,
+    /// Dropped runs that have records here.
+    pub(super) dead: HashSet<RunId>,
+    /// The runs that were dropped by records here.
+    pub(super) drops: Vec<RunId>,
+    /// The newest key that a record here keeps.
+    pub(super) newest_key: Timestamp,
+}
+
+/// A record on its way to the disk.
+pub(super) struct Pending {
+    pub(super) record: Record,
+    pub(super) entries: Vec<Arc<Entry>>,
+    pub(super) what: What,
+    /// Its share of what may wait; `None` where nobody can wait.
+    pub(super) _room: Option<OwnedSemaphorePermit>,
+}
+
+/// What becomes of the table when the record is on disk.
+pub(super) enum What {
+    Begin { run: Run, key: Option<StoredKey>, reply: oneshot::Sender<Result<(), CreateError>> },
+    Append { run: Run, reply: oneshot::Sender<()> },
+    Drop { key: Option<StoredKey> },
+}
+
+impl Segment {
+    pub(super) fn new(file: Arc<dyn DiskFile>, length: u64) -> Self {
+        let newest_key = Timestamp::MIN;
+        Self { file, length, live: 0, dead: HashSet::new(), drops: Vec::new(), newest_key }
+    }
+}
+
+impl Kept {
+    /// A run whose records are yet to be added.
+    pub(super) fn new(
+        place: u64,
+        session_id: SessionId,
+        key: Option<StoredKey>,
+        created_at: Timestamp,
+    ) -> Self {
+        Self {
+            place,
+            session_id,
+            live: None,
+            ended_at: created_at,
+            last_sequence: 0,
+            head: Place { segment: 0, offset: 0, length: 0, first_sequence: 0, count: 0 },
+            index: Index::default(),
+            bytes: 0,
+            tail: VecDeque::new(),
+            key: key.map(Box::new),
+            damaged: false,
+        }
+    }
+}
+
+impl Table {
+    /// Takes a run into all indexes.
+    pub(super) fn keep(&mut self, run_id: RunId, kept: Kept) {
+        self.by_session.insert(&kept.session_id, kept.place, run_id);
+        self.last_place = self.last_place.max(kept.place);
+        if let Some(key) = kept.key.as_deref() {
+            self.remember(*key, run_id);
+        }
+        if kept.live.is_none() {
+            self.ended.insert((kept.ended_at, run_id));
+        }
+        self.live_bytes += kept.bytes;
+        self.runs.insert(run_id, kept);
+    }
+
+    pub(super) fn remember(&mut self, key: StoredKey, run_id: RunId) {
+        self.keys.insert(key.key(), run_id, key.used_at, limits::IDEMPOTENCY_KEYS);
+    }
+
+    /// Drops ended runs, oldest first, until `added` bytes fit below `total` and one more run below `most`.
+    pub(super) fn make_room(&mut self, total: u64, most: usize, added: u64) -> bool {
+        while self.live_bytes + added > total || self.runs.len() >= most {
+            if !self.drop_oldest_ended() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Drops the run that ended first. Its files go when nothing in them is needed any more.
+    pub(super) fn drop_oldest_ended(&mut self) -> bool {
+        let Some((_, run_id)) = self.ended.pop_first() else { return false };
+        let Some(kept) = self.runs.remove(&run_id) else { return true };
+        self.live_bytes -= kept.bytes;
+        for chunk in kept.index.chunks() {
+            if let Some(segment) = self.segments.get_mut(&chunk.segment) {
+                segment.live = segment.live.saturating_sub(chunk.bytes.into());
+                segment.dead.insert(run_id);
+            }
+        }
+        self.by_session.remove(&kept.session_id, kept.place, run_id);
+        self.hints.changed(&kept.session_id);
+        let key = kept.key.map(|it| *it).filter(|it| self.keys.get(it.name).is_some());
+        self.undurable_drops.insert(run_id);
+        let record = Record::drop_run(run_id, key);
+        self.queue.push(Pending { record, entries: Vec::new(), what: What::Drop { key }, _room: None });
+        true
+    }
+
+    /// Takes the segments out of the table in which nothing is needed any more, `current` excepted.
+    pub(super) fn take_needless(&mut self, current: u32, keys_before: Timestamp) -> Vec<u32> {
+        let mut needless = Vec::new();
+        loop {
+            let numbers = self.segments.keys().copied().filter(|it| *it != current);
+            let next = numbers.into_iter().find(|it| self.is_needless(*it, keys_before));
+            let Some(number) = next else { return needless };
+            self.segments.remove(&number);
+            needless.push(number);
+        }
+    }
+
+    fn is_needless(&self, number: u32, keys_before: Timestamp) -> bool {
+        let Some(segment) = self.segments.get(&number) else { return false };
+        let elsewhere = |run_id: &RunId| {
+            self.segments.iter().any(|(it, other)| *it != number && other.dead.contains(run_id))
+        };
+        segment.live == 0
+            && segment.newest_key < keys_before
+            // A part of a dropped run must not be left without the record that drops it.
+            && !segment.drops.iter().any(elsewhere)
+            && !segment.dead.iter().any(|it| self.undurable_drops.contains(it) && elsewhere(it))
+    }
+
+    /// Where a record went.
+    pub(super) fn committed(&mut self, pending: Pending, place: Place, tail_limit: usize) -> Option<Reply> {
+        let Pending { record, entries, what, _room } = pending;
+        let (run_id, header, length) = (record.header.run_id, record.header, record.length());
+        match what {
+            What::Drop { key } => {
+                self.undurable_drops.remove(&run_id);
+                let segment = self.segments.get_mut(&place.segment)?;
+                segment.drops.push(run_id);
+                if let Some(key) = key {
+                    segment.newest_key = segment.newest_key.max(key.used_at);
+                }
+                None
+            }
+            What::Begin { run, key, reply } => {
+                if let Some(key) = key {
+                    self.keys_under_way.remove(&key.name);
+                }
+                let mut kept = Kept::new(header.place, run.session_id.clone(), key, run.created_at);
+                kept.last_sequence = run.last_sequence;
+                let last = watch::Sender::new(run.last_sequence);
+                let (claimed, claimed_bytes) = (run.last_sequence, length);
+                kept.live = Some(Box::new(Live { run, claimed, claimed_bytes, last }));
+                self.keep(run_id, kept);
+                self.added(run_id, place, length, true, entries, tail_limit);
+                Some(Reply::Begun(reply))
+            }
+            What::Append { run, reply } => {
+                let ended = run.finished_at;
+                let kept = self.runs.get_mut(&run_id)?;
+                kept.last_sequence = run.last_sequence;
+                if let Some(live) = kept.live.as_mut() {
+                    live.run = run;
+                }
+                self.added(run_id, place, length, header.has_run, entries, tail_limit);
+                if let Some(ended_at) = ended {
+                    let kept = self.runs.get_mut(&run_id)?;
+                    kept.ended_at = ended_at;
+                    kept.live = None;
+                    kept.index.shrink();
+                    self.ended.insert((ended_at, run_id));
+                }
+                Some(Reply::Appended(reply))
+            }
+        }
+    }
+
+    fn added(
+        &mut self,
+        run_id: RunId,
+        place: Place,
+        length: u64,
+        has_run: bool,
+        entries: Vec<Arc<Entry>>,
+        tail_limit: usize,
+    ) {
+        let Some(kept) = self.runs.get_mut(&run_id) else { return };
+        kept.index.push(place);
+        kept.bytes += u64::from(place.length);
+        self.live_bytes += u64::from(place.length);
+        if let Some(segment) = self.segments.get_mut(&place.segment) {
+            segment.live += u64::from(place.length);
+        }
+        debug_assert_eq!(u64::from(place.length), length, "a record has one length");
+        if has_run {
+            kept.head = place;
+        }
+        let bytes: usize = entries.iter().map(|it| bytes_of(&it.event)).sum();
+        self.tail_bytes += bytes;
+        self.tails.push_back((run_id, entries.len(), bytes));
+        kept.tail.extend(entries);
+        if let Some(live) = &kept.live {
+            live.last.send_replace(kept.last_sequence);
+        }
+        self.hints.changed(&kept.session_id);
+        while self.tail_bytes > tail_limit {
+            let Some((run_id, count, bytes)) = self.tails.pop_front() else { break };
+            self.tail_bytes -= bytes;
+            if let Some(kept) = self.runs.get_mut(&run_id) {
+                kept.tail.drain(..count.min(kept.tail.len()));
+            }
+        }
+    }
+}
+
+/// Who is to be told that a record is on disk.
+pub(super) enum Reply {
+    Begun(oneshot::Sender<Result<(), CreateError>>),
+    Appended(oneshot::Sender<()>),
+}
+
+impl Reply {
+    pub(super) fn send(self) {
+        // Whoever waited may have gone away; the record stands.
+        match self {
+            Self::Begun(reply) => drop(reply.send(Ok(()))),
+            Self::Appended(reply) => drop(reply.send(())),
+        }
+    }
+}

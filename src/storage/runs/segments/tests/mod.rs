@@ -1,0 +1,1 @@
+//! The log on disk: what survives, what is cut, what is told.

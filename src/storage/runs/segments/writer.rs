@@ -1,0 +1,215 @@
+//! The one thread that writes: all that waits goes out in one write and one sync, whichever runs it is of.
+
+use std::{
+    io,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{
+    Shared, SyncMode,
+    disk::DiskFile,
+    index::Place,
+    segment_head::{HEAD, SegmentHead},
+    table::{Pending, Segment, What},
+};
+use crate::storage::runs::CreateError;
+
+/// The pause between two tries to write when the disk is full or fails.
+const RETRY: Duration = Duration::from_millis(250);
+/// How long a log that is closed tries to get rid of what waits.
+const LAST_TRIES: Duration = Duration::from_secs(5);
+
+/// Writes until the log is closed.
+pub(super) struct Writer {
+    pub(super) shared: Arc<Shared>,
+    /// The number of the segment that is written, and the end of it.
+    pub(super) current: Option<Current>,
+    pub(super) next_segment: u32,
+    pub(super) next_commit: u64,
+    pub(super) batch: Vec<u8>,
+}
+
+pub(super) struct Current {
+    pub(super) number: u32,
+    pub(super) file: Arc<dyn DiskFile>,
+    pub(super) length: u64,
+}
+
+impl Writer {
+    pub(super) fn run(mut self) {
+        let mut last = None::<Instant>;
+        let mut give_up = None::<Instant>;
+        while let Some(stalled) = self.wait() {
+            let pause = self.shared.options.commit_interval;
+            if let Some(rest) = last.and_then(|it| pause.checked_sub(it.elapsed())) {
+                thread::sleep(rest);
+            }
+            last = Some(Instant::now());
+            let mut table = self.shared.table();
+            let mut pending = std::mem::take(&mut table.queue);
+            let closed = table.closed;
+            drop(table);
+            if pending.is_empty() && !stalled {
+                continue;
+            }
+            while let Err(error) = self.commit(&mut pending) {
+                self.stall(&mut pending, error);
+                if closed || self.shared.table().closed {
+                    let until = *give_up.get_or_insert_with(|| Instant::now() + LAST_TRIES);
+                    if Instant::now() >= until {
+                        tracing::error!(
+                            "the run log is closed while its disk fails; what was not acknowledged is lost"
+                        );
+                        return;
+                    }
+                }
+                thread::sleep(RETRY);
+                // What came meanwhile goes along; what begins a run is refused while nothing can be written.
+                pending.append(&mut self.shared.table().queue);
+            }
+        }
+        if let Some(current) = self.current
+            && let Err(error) = current.file.sync()
+        {
+            tracing::error!(%error, "the end of the run log could not be synced");
+        }
+    }
+
+    /// Waits for something to write; `None` when the log is closed and nothing is left. True while the log is stalled:
+    /// then it is tried from time to time whether the disk works again.
+    fn wait(&self) -> Option<bool> {
+        let mut table = self.shared.table();
+        loop {
+            if !table.queue.is_empty() {
+                return Some(table.stalled.is_some());
+            }
+            if table.closed {
+                return None;
+            }
+            table = self.shared.wait(table);
+        }
+    }
+
+    /// Writes a batch, makes it durable, and tells everybody. The batch is as before when that fails.
+    fn commit(&mut self, pending: &mut Vec<Pending>) -> io::Result<()> {
+        let commit = self.next_commit;
+        self.batch.clear();
+        for it in pending.iter_mut() {
+            it.record.put(commit, &mut self.batch);
+        }
+        let bytes = self.batch.len() as u64;
+        let Current { number, file, length } = self.segment_for(bytes)?;
+        file.write_at(length, &self.batch)?;
+        if self.shared.options.sync == SyncMode::Fsync {
+            file.sync()?;
+        }
+        self.next_commit += 1;
+        if let Some(current) = &mut self.current {
+            current.length += bytes;
+        }
+        // A burst may have made it large.
+        self.batch.shrink_to(4 << 20);
+        let mut offset = length;
+        let mut table = self.shared.table();
+        let mut replies = Vec::with_capacity(pending.len());
+        if let Some(segment) = table.segments.get_mut(&number) {
+            segment.length = length + bytes;
+        }
+        for it in pending.drain(..) {
+            let header = it.record.header;
+            let place = Place {
+                segment: number,
+                // Segments are smaller than 4 GiB.
+                offset: u32::try_from(offset).unwrap_or(u32::MAX),
+                length: u32::try_from(it.record.length()).unwrap_or(u32::MAX),
+                first_sequence: header.first_sequence,
+                count: header.count,
+            };
+            offset += it.record.length();
+            replies.extend(table.committed(it, place, self.shared.options.cache));
+        }
+        if table.stalled.take().is_some() {
+            tracing::info!("the run log can be written again");
+        }
+        drop(table);
+        replies.into_iter().for_each(super::table::Reply::send);
+        Ok(())
+    }
+
+    /// The segment that takes `bytes` more; a new one when there is none or it has no room.
+    fn segment_for(&mut self, bytes: u64) -> io::Result<Current> {
+        let limit = self.shared.options.segment_bytes;
+        if let Some(current) = &self.current
+            && (current.length + bytes <= limit || current.length <= HEAD as u64)
+        {
+            let Current { number, file, length } = current;
+            return Ok(Current { number: *number, file: file.clone(), length: *length });
+        }
+        if let Some(full) = &self.current {
+            // In the setting `os` nothing has synced it yet.
+            full.file.sync()?;
+        }
+        let number = self.next_segment;
+        let head = SegmentHead {
+            number,
+            next_place: self.shared.table().last_place + 1,
+            next_commit: self.next_commit,
+        };
+        // A try that failed half-way may have left the file.
+        let disk = &self.shared.disk;
+        let file = disk.create(number).or_else(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => disk.open(number, true),
+            _ => Err(error),
+        })?;
+        file.truncate(0)?;
+        file.write_at(0, &head.encode())?;
+        if self.shared.options.sync == SyncMode::Fsync {
+            file.sync()?;
+            disk.sync_folder()?;
+        }
+        self.next_segment += 1;
+        let length = HEAD as u64;
+        let mut table = self.shared.table();
+        table.segments.insert(number, Segment::new(file.clone(), length));
+        table.current = number;
+        drop(table);
+        self.current = Some(Current { number, file: file.clone(), length });
+        Ok(Current { number, file, length })
+    }
+
+    /// Nothing can be written: runs that were to begin are refused, all else waits. What a failed sync leaves in a file
+    /// is unknown, so the next try is made in a new one.
+    fn stall(&mut self, pending: &mut Vec<Pending>, error: io::Error) {
+        let error = Arc::new(error);
+        if let Some(broken) = self.current.take() {
+            // What is behind the end means nothing, but it would be read again after a restart.
+            if let Err(error) = broken.file.truncate(broken.length) {
+                tracing::warn!(%error, segment = broken.number, "could not cut a segment after a failed write");
+            }
+        }
+        let mut table = self.shared.table();
+        if table.stalled.is_none() {
+            tracing::error!(%error, "the run log cannot be written; runs wait, new ones are refused");
+        }
+        table.stalled = Some(error.clone());
+        let mut refused = Vec::new();
+        pending.append(&mut table.queue);
+        for it in std::mem::take(pending) {
+            match it.what {
+                What::Begin { key, reply, .. } => {
+                    if let Some(key) = key {
+                        table.keys_under_way.remove(&key.name);
+                    }
+                    refused.push(reply);
+                }
+                _ => pending.push(it),
+            }
+        }
+        drop(table);
+        for reply in refused {
+            drop(reply.send(Err(CreateError::Unavailable(error.clone()))));
+        }
+    }
+}
