@@ -101,6 +101,10 @@ impl RunLog for Stepped {
         self.around(self.log.live()).await
     }
 
+    async fn all(&self) -> Vec<RunId> {
+        self.around(self.log.all()).await
+    }
+
     async fn trim(&self, trim: Trim) {
         // Its task begins, or has just left the call before: that is the scheduling point.
         self.log.trim(trim).await;
