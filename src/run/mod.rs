@@ -1,6 +1,8 @@
 //! Runs: the map from run id to channel, the writer of each run, and reading its log.
 
 mod error;
+#[cfg(test)]
+mod model_check;
 mod reader;
 mod retention;
 mod runs;

@@ -11,12 +11,15 @@ mod command;
 mod conformance;
 mod console;
 mod conversation;
+mod crash;
+mod cut;
 mod examples;
 mod hostile;
 mod http;
 mod killed;
 mod lifecycle;
 mod mcp;
+mod proxies;
 mod recovery;
 mod repositories;
 mod support;
@@ -40,12 +43,15 @@ fn main() -> ExitCode {
         conformance::trials(),
         console::trials(),
         conversation::trials(),
+        crash::trials(),
+        cut::trials(),
         examples::trials(),
         hostile::trials(),
         http::trials(),
         killed::trials(),
         lifecycle::trials(),
         mcp::trials(),
+        proxies::trials(),
         recovery::trials(),
         repositories::trials(),
     ];

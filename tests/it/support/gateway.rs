@@ -25,6 +25,8 @@ pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_rungate");
 const PATIENCE: Duration = Duration::from_secs(30);
 /// So much of what a gateway writes is kept; what exceeds it is read and dropped, so that the gateway never waits.
 const KEPT_BYTES: usize = 1 << 20;
+/// Variables of the tests' own.
+const TOLD_TO_TESTS: &str = "RUNGATE_CRASH_SEED";
 const ANNOUNCEMENT: &str = "listening on http://";
 
 /// How a gateway is started.
@@ -121,6 +123,11 @@ impl Setup {
             arguments.into_iter().chain([data.into_os_string(), "--config".into(), config.into()]);
         command.args(arguments.collect::<Vec<OsString>>()).current_dir(folder.path());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // What the tests are told is no key of the gateway's.
+        let told = std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with(TOLD_TO_TESTS));
+        for (name, _) in told {
+            command.env_remove(name);
+        }
         command.envs(self.environment);
         let mut child = command.spawn().unwrap();
         let pid = Pid::from_child(&child);

@@ -1,12 +1,14 @@
 //! What all tests are made of.
 
 pub(crate) mod client;
+pub(crate) mod cutter;
 pub(crate) mod gateway;
 #[allow(dead_code, reason = "each user takes what it needs")]
 #[path = "../../../src/runner/repo/git/testing.rs"]
 pub(crate) mod git;
 pub(crate) mod http;
 pub(crate) mod openai_server;
+pub(crate) mod ports;
 pub(crate) mod proxy;
 pub(crate) mod story;
 pub(crate) mod tools;

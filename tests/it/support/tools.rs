@@ -11,6 +11,9 @@ use tokio::{process::Command, sync::Semaphore};
 /// Names under which systems have Chromium.
 const CHROMIUM: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 
+/// Servers lie there, which is in the path of the administrator only.
+const SERVERS: &str = "/usr/sbin";
+
 /// Browsers at a time.
 pub(crate) static BROWSERS: Semaphore = Semaphore::const_new(2);
 
@@ -97,5 +100,6 @@ fn npm_packages() -> Vec<String> {
 
 fn in_path(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
-    env::split_paths(&path).map(|it| it.join(name)).find(|it| it.is_file())
+    let folders = env::split_paths(&path).chain([SERVERS.into()]);
+    folders.map(|it| it.join(name)).find(|it| it.is_file())
 }

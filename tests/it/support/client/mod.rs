@@ -112,6 +112,16 @@ impl Client {
         Self { protocol, ..self }
     }
 
+    /// The same protocol with what listens at `address`.
+    pub(crate) fn at(self, address: SocketAddr) -> Self {
+        Self { address, ..self }
+    }
+
+    /// Whom it talks to.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Calls a unary method with a request in proto3 JSON.
     pub(crate) async fn call(&self, method: &str, request: Value) -> Result<Value, Failure> {
         Ok(self.call_with(method, request, HeaderMap::new()).await?.0)
