@@ -197,6 +197,8 @@ impl Scanner {
 
     fn record(&mut self, number: u32, at: usize, header: &Header, payload: &[u8]) {
         self.last_commit = self.last_commit.max(header.commit);
+        // Also of runs that are dropped: their places are not given again.
+        self.table.last_place = self.table.last_place.max(header.place);
         let place = Place {
             segment: number,
             offset: u32::try_from(at).unwrap_or(u32::MAX),
