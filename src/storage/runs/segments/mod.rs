@@ -158,7 +158,10 @@ impl SegmentRunLog {
         let mut table = scan.table;
         table.closed = true;
         let shared = Arc::new(Shared::new(table, disk, SegmentOptions::default(), None));
-        Ok(Self { shared, room: Arc::new(Semaphore::new(0)), writer: None })
+        let room = Arc::new(Semaphore::new(0));
+        // Nobody waits for room that never comes.
+        room.close();
+        Ok(Self { shared, room, writer: None })
     }
 
     fn on(
@@ -213,17 +216,14 @@ impl RunLog for SegmentRunLog {
         let key = key.map(|it| StoredKey { name: it.name, request: it.request, used_at });
         let begin = Begin { run, params, key };
         let mut record = Record::begin(&begin, &events);
+        // What has to be refused does not wait for room first: while the disk fails there may be none.
+        self.shared.table().takes_runs()?;
         let room = self.room_for(&record).await;
         let (reply, written) = oneshot::channel();
         {
             let mut table = self.shared.table();
             let run = begin.run;
-            if let Some(error) = &table.stalled {
-                return Err(CreateError::Unavailable(error.clone()));
-            }
-            if table.closed {
-                return Err(CreateError::Unavailable(Arc::new(io::ErrorKind::BrokenPipe.into())));
-            }
+            table.takes_runs()?;
             if table.runs.contains_key(&run.run_id) {
                 return Err(CreateError::Exists);
             }

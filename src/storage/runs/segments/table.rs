@@ -159,6 +159,17 @@ impl Table {
         self.keys.insert(key.key(), run_id, key.used_at, limits::IDEMPOTENCY_KEYS);
     }
 
+    /// Refuses runs that are to begin while nothing can be written.
+    pub(super) fn takes_runs(&self) -> Result<(), CreateError> {
+        if let Some(error) = &self.stalled {
+            return Err(CreateError::Unavailable(error.clone()));
+        }
+        if self.closed {
+            return Err(CreateError::Unavailable(Arc::new(io::ErrorKind::BrokenPipe.into())));
+        }
+        Ok(())
+    }
+
     /// Drops ended runs, oldest first, until `added` bytes fit below `total` and one more run below `most`.
     pub(super) fn make_room(&mut self, total: u64, most: usize, added: u64) -> bool {
         while self.live_bytes + added > total || self.runs.len() >= most {
