@@ -148,7 +148,12 @@ impl Scanner {
                 }
                 (Err(_), Some(header)) if self.followed(&bytes[at..], header.commit) => {
                     tracing::error!(segment = number, run_id = %header.run_id, "a stored record is damaged");
-                    self.found(header.run_id).damaged = true;
+                    if header.kind == Kind::Drop {
+                        // Its key is lost; that the run is dropped is not.
+                        self.drop_run(number, header.run_id, None);
+                    } else {
+                        self.found(header.run_id).damaged = true;
+                    }
                     at += HEADER + header.payload as usize;
                     end = at.min(bytes.len());
                 }
@@ -208,11 +213,7 @@ impl Scanner {
         };
         if header.kind == Kind::Drop {
             let key = payload::kept_key(payload).ok().flatten();
-            self.dropped.insert(header.run_id, key);
-            if let Some(segment) = self.table.segments.get_mut(&number) {
-                segment.drops.push(header.run_id);
-                segment.newest_key = key.map_or(segment.newest_key, |it| segment.newest_key.max(it.used_at));
-            }
+            self.drop_run(number, header.run_id, key);
             return;
         }
         let found = self.found(header.run_id);
@@ -228,6 +229,14 @@ impl Scanner {
         found.terminal |= header.terminal;
         found.time = found.time.max(header.time);
         found.records.push((place, header.has_run));
+    }
+
+    fn drop_run(&mut self, number: u32, run_id: RunId, key: Option<StoredKey>) {
+        self.dropped.insert(run_id, key);
+        if let Some(segment) = self.table.segments.get_mut(&number) {
+            segment.drops.push(run_id);
+            segment.newest_key = key.map_or(segment.newest_key, |it| segment.newest_key.max(it.used_at));
+        }
     }
 
     /// Makes the table of what was found.
