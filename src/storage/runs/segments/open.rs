@@ -252,10 +252,14 @@ impl Scanner {
             }
             self.keep(run_id, found);
         }
-        for (run_id, key) in std::mem::take(&mut self.dropped) {
-            if let Some(key) = key {
-                self.table.remember(key, run_id);
-            }
+        // A key may have been used again after it was forgotten: it stands for the run that used it last.
+        let dropped = self.dropped.iter().filter_map(|(run_id, key)| Some(((*key)?, 0, *run_id)));
+        let kept = self.table.runs.iter();
+        let kept = kept.filter_map(|(run_id, it)| Some((*it.key.as_deref()?, it.place, *run_id)));
+        let mut keys: Vec<_> = dropped.chain(kept).collect();
+        keys.sort_by_key(|(key, place, _)| (key.used_at, *place));
+        for (key, _, run_id) in keys {
+            self.table.remember(key, run_id);
         }
         self.table
     }

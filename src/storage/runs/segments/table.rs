@@ -193,7 +193,8 @@ impl Table {
         }
         self.by_session.remove(&kept.session_id, kept.place, run_id);
         self.hints.changed(&kept.session_id);
-        let key = kept.key.map(|it| *it).filter(|it| self.keys.get(it.name).is_some());
+        let is_its_own = |it: &StoredKey| self.keys.get(it.name).is_some_and(|used| used.run_id == run_id);
+        let key = kept.key.map(|it| *it).filter(is_its_own);
         self.undurable_drops.insert(run_id);
         let record = Record::drop_run(run_id, key);
         self.queue.push(Pending { record, entries: Vec::new(), what: What::Drop { key }, _room: None });
