@@ -127,6 +127,13 @@ pub(super) fn scan(disk: &dyn Disk, folder: &Path, write: bool) -> Result<Scan, 
             current = Some(Current { number, file, length: end });
         }
     }
+    if write {
+        // What was written but not synced is shown from now on, and a new file may not be in its folder yet.
+        if let Some(current) = &current {
+            current.file.sync().map_err(failed("sync"))?;
+        }
+        disk.sync_folder().map_err(failed("sync"))?;
+    }
     let next_commit = scanner.last_commit + 1;
     let mut table = scanner.finish();
     table.current = current.as_ref().map_or(0, |it| it.number);
