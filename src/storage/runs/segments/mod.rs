@@ -121,6 +121,8 @@ pub struct SegmentRunLog {
 struct Shared {
     table: Mutex<Table>,
     something_waits: Condvar,
+    /// Held while files are removed.
+    removing: Mutex<()>,
     disk: Box<dyn Disk>,
     options: SegmentOptions,
     chunks: Cache<read::ChunkKey, Arc<Vec<Arc<Entry>>>, read::EntryBytes>,
@@ -196,11 +198,30 @@ impl Shared {
     fn new(table: Table, disk: Box<dyn Disk>, options: SegmentOptions, claim: Option<std::fs::File>) -> Self {
         let chunks = Cache::with_weighter(4096, options.cache as u64, read::EntryBytes);
         let table = Mutex::new(table);
-        Self { table, something_waits: Condvar::new(), disk, options, chunks, _claim: claim }
+        let (something_waits, removing) = (Condvar::new(), Mutex::new(()));
+        Self { table, something_waits, removing, disk, options, chunks, _claim: claim }
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Removes the files that nobody needs, each durably before the next: a record that drops a run must not go before
+    /// the run does. What cannot be removed is tried again with the next trim.
+    fn remove_needless(&self) {
+        let _one_at_a_time = self.removing.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let Some(number) = self.table().needless.front().copied() else { return };
+            let removed = match self.disk.remove(number) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                removed => removed,
+            };
+            if let Err(error) = removed.and_then(|()| self.disk.sync_folder()) {
+                tracing::error!(%error, segment = number, "could not remove a segment of the run log");
+                return;
+            }
+            self.table().needless.pop_front();
+        }
     }
 
     fn wait<'a>(&self, table: MutexGuard<'a, Table>) -> MutexGuard<'a, Table> {
@@ -353,21 +374,15 @@ impl RunLog for SegmentRunLog {
             }
             table.keys.forget_before(trim.keys_before);
             let current = table.current;
-            table.take_needless(current, trim.keys_before)
+            let more = table.take_needless(current, trim.keys_before);
+            table.needless.extend(more);
+            !table.needless.is_empty()
         };
         self.shared.something_waits.notify_one();
-        if needless.is_empty() {
-            return;
+        if needless {
+            let shared = self.shared.clone();
+            crate::runtime::task::blocking(move || shared.remove_needless()).await;
         }
-        let shared = self.shared.clone();
-        crate::runtime::task::blocking(move || {
-            for number in needless {
-                if let Err(error) = shared.disk.remove(number) {
-                    tracing::error!(%error, segment = number, "could not remove a segment of the run log");
-                }
-            }
-        })
-        .await;
     }
 }
 

@@ -33,6 +33,8 @@ pub(super) struct Table {
     pub(super) keys_under_way: HashMap<Digest, UsedKey>,
     pub(super) ended: BTreeSet<(Timestamp, RunId)>,
     pub(super) segments: BTreeMap<u32, Segment>,
+    /// Segments whose files are to be removed, in this order.
+    pub(super) needless: VecDeque<u32>,
     /// Bytes on disk of the runs that are kept.
     pub(super) live_bytes: u64,
     pub(super) last_place: u64,
