@@ -206,6 +206,21 @@ impl Shared {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The table at a time when `key` is not under way: who is told that it was used finds the run.
+    async fn table_with(&self, key: Option<StoredKey>) -> MutexGuard<'_, Table> {
+        loop {
+            let mut settled = {
+                let table = self.table();
+                match key.and_then(|it| table.keys_under_way.get(&it.name)) {
+                    Some(under_way) => under_way.subscribe(),
+                    None => return table,
+                }
+            };
+            // Nothing is ever sent: the channel closes.
+            drop(settled.changed().await);
+        }
+    }
+
     /// Removes the files that nobody needs, each durably before the next: a record that drops a run must not go before
     /// the run does. What cannot be removed is tried again with the next trim.
     fn remove_needless(&self) {
@@ -242,15 +257,14 @@ impl RunLog for SegmentRunLog {
         let room = self.room_for(&record).await;
         let (reply, written) = oneshot::channel();
         {
-            let mut table = self.shared.table();
+            let mut table = self.shared.table_with(key).await;
             let run = begin.run;
             table.takes_runs()?;
             if table.runs.contains_key(&run.run_id) {
                 return Err(CreateError::Exists);
             }
             if let Some(key) = key {
-                let under_way = table.keys_under_way.get(&key.name).copied();
-                if let Some(used) = table.keys.get(key.name).or(under_way) {
+                if let Some(used) = table.keys.get(key.name) {
                     return Err(CreateError::KeyUsed(used));
                 }
             }
@@ -259,8 +273,7 @@ impl RunLog for SegmentRunLog {
                 return Err(CreateError::Full);
             }
             if let Some(key) = key {
-                let used = UsedKey { run_id: run.run_id, request: key.request };
-                table.keys_under_way.insert(key.name, used);
+                table.keys_under_way.insert(key.name, watch::Sender::new(()));
             }
             table.last_place += 1;
             record.header.place = table.last_place;

@@ -30,7 +30,8 @@ pub(super) struct Table {
     pub(super) hints: SessionHints,
     pub(super) keys: UsedKeys,
     /// Keys of runs whose first record is under way.
-    pub(super) keys_under_way: HashMap<Digest, UsedKey>,
+    /// The channel closes when it is on disk or refused.
+    pub(super) keys_under_way: HashMap<Digest, watch::Sender<()>>,
     pub(super) ended: BTreeSet<(Timestamp, RunId)>,
     pub(super) segments: BTreeMap<u32, Segment>,
     /// Segments whose files are to be removed, in this order.
