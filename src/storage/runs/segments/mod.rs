@@ -121,6 +121,8 @@ pub struct SegmentRunLog {
 struct Shared {
     table: Mutex<Table>,
     something_waits: Condvar,
+    /// Held while files are removed.
+    removing: Mutex<()>,
     disk: Box<dyn Disk>,
     options: SegmentOptions,
     chunks: Cache<read::ChunkKey, Arc<Vec<Arc<Entry>>>, read::EntryBytes>,
@@ -158,7 +160,10 @@ impl SegmentRunLog {
         let mut table = scan.table;
         table.closed = true;
         let shared = Arc::new(Shared::new(table, disk, SegmentOptions::default(), None));
-        Ok(Self { shared, room: Arc::new(Semaphore::new(0)), writer: None })
+        let room = Arc::new(Semaphore::new(0));
+        // Nobody waits for room that never comes.
+        room.close();
+        Ok(Self { shared, room, writer: None })
     }
 
     fn on(
@@ -193,11 +198,45 @@ impl Shared {
     fn new(table: Table, disk: Box<dyn Disk>, options: SegmentOptions, claim: Option<std::fs::File>) -> Self {
         let chunks = Cache::with_weighter(4096, options.cache as u64, read::EntryBytes);
         let table = Mutex::new(table);
-        Self { table, something_waits: Condvar::new(), disk, options, chunks, _claim: claim }
+        let (something_waits, removing) = (Condvar::new(), Mutex::new(()));
+        Self { table, something_waits, removing, disk, options, chunks, _claim: claim }
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The table at a time when `key` is not under way: who is told that it was used finds the run.
+    async fn table_with(&self, key: Option<StoredKey>) -> MutexGuard<'_, Table> {
+        loop {
+            let mut settled = {
+                let table = self.table();
+                match key.and_then(|it| table.keys_under_way.get(&it.name)) {
+                    Some(under_way) => under_way.subscribe(),
+                    None => return table,
+                }
+            };
+            // Nothing is ever sent: the channel closes.
+            drop(settled.changed().await);
+        }
+    }
+
+    /// Removes the files that nobody needs, each durably before the next: a record that drops a run must not go before
+    /// the run does. What cannot be removed is tried again with the next trim.
+    fn remove_needless(&self) {
+        let _one_at_a_time = self.removing.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let Some(number) = self.table().needless.front().copied() else { return };
+            let removed = match self.disk.remove(number) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                removed => removed,
+            };
+            if let Err(error) = removed.and_then(|()| self.disk.sync_folder()) {
+                tracing::error!(%error, segment = number, "could not remove a segment of the run log");
+                return;
+            }
+            self.table().needless.pop_front();
+        }
     }
 
     fn wait<'a>(&self, table: MutexGuard<'a, Table>) -> MutexGuard<'a, Table> {
@@ -213,23 +252,19 @@ impl RunLog for SegmentRunLog {
         let key = key.map(|it| StoredKey { name: it.name, request: it.request, used_at });
         let begin = Begin { run, params, key };
         let mut record = Record::begin(&begin, &events);
+        // What has to be refused does not wait for room first: while the disk fails there may be none.
+        self.shared.table().takes_runs()?;
         let room = self.room_for(&record).await;
         let (reply, written) = oneshot::channel();
         {
-            let mut table = self.shared.table();
+            let mut table = self.shared.table_with(key).await;
             let run = begin.run;
-            if let Some(error) = &table.stalled {
-                return Err(CreateError::Unavailable(error.clone()));
-            }
-            if table.closed {
-                return Err(CreateError::Unavailable(Arc::new(io::ErrorKind::BrokenPipe.into())));
-            }
+            table.takes_runs()?;
             if table.runs.contains_key(&run.run_id) {
                 return Err(CreateError::Exists);
             }
             if let Some(key) = key {
-                let under_way = table.keys_under_way.get(&key.name).copied();
-                if let Some(used) = table.keys.get(key.name).or(under_way) {
+                if let Some(used) = table.keys.get(key.name) {
                     return Err(CreateError::KeyUsed(used));
                 }
             }
@@ -238,8 +273,7 @@ impl RunLog for SegmentRunLog {
                 return Err(CreateError::Full);
             }
             if let Some(key) = key {
-                let used = UsedKey { run_id: run.run_id, request: key.request };
-                table.keys_under_way.insert(key.name, used);
+                table.keys_under_way.insert(key.name, watch::Sender::new(()));
             }
             table.last_place += 1;
             record.header.place = table.last_place;
@@ -353,21 +387,15 @@ impl RunLog for SegmentRunLog {
             }
             table.keys.forget_before(trim.keys_before);
             let current = table.current;
-            table.take_needless(current, trim.keys_before)
+            let more = table.take_needless(current, trim.keys_before);
+            table.needless.extend(more);
+            !table.needless.is_empty()
         };
         self.shared.something_waits.notify_one();
-        if needless.is_empty() {
-            return;
+        if needless {
+            let shared = self.shared.clone();
+            crate::runtime::task::blocking(move || shared.remove_needless()).await;
         }
-        let shared = self.shared.clone();
-        crate::runtime::task::blocking(move || {
-            for number in needless {
-                if let Err(error) = shared.disk.remove(number) {
-                    tracing::error!(%error, segment = number, "could not remove a segment of the run log");
-                }
-            }
-        })
-        .await;
     }
 }
 

@@ -127,6 +127,13 @@ pub(super) fn scan(disk: &dyn Disk, folder: &Path, write: bool) -> Result<Scan, 
             current = Some(Current { number, file, length: end });
         }
     }
+    if write {
+        // What was written but not synced is shown from now on, and a new file may not be in its folder yet.
+        if let Some(current) = &current {
+            current.file.sync().map_err(failed("sync"))?;
+        }
+        disk.sync_folder().map_err(failed("sync"))?;
+    }
     let next_commit = scanner.last_commit + 1;
     let mut table = scanner.finish();
     table.current = current.as_ref().map_or(0, |it| it.number);
@@ -148,7 +155,12 @@ impl Scanner {
                 }
                 (Err(_), Some(header)) if self.followed(&bytes[at..], header.commit) => {
                     tracing::error!(segment = number, run_id = %header.run_id, "a stored record is damaged");
-                    self.found(header.run_id).damaged = true;
+                    if header.kind == Kind::Drop {
+                        // Its key is lost; that the run is dropped is not.
+                        self.drop_run(number, header.run_id, None);
+                    } else {
+                        self.found(header.run_id).damaged = true;
+                    }
                     at += HEADER + header.payload as usize;
                     end = at.min(bytes.len());
                 }
@@ -197,6 +209,8 @@ impl Scanner {
 
     fn record(&mut self, number: u32, at: usize, header: &Header, payload: &[u8]) {
         self.last_commit = self.last_commit.max(header.commit);
+        // Also of runs that are dropped: their places are not given again.
+        self.table.last_place = self.table.last_place.max(header.place);
         let place = Place {
             segment: number,
             offset: u32::try_from(at).unwrap_or(u32::MAX),
@@ -206,11 +220,7 @@ impl Scanner {
         };
         if header.kind == Kind::Drop {
             let key = payload::kept_key(payload).ok().flatten();
-            self.dropped.insert(header.run_id, key);
-            if let Some(segment) = self.table.segments.get_mut(&number) {
-                segment.drops.push(header.run_id);
-                segment.newest_key = key.map_or(segment.newest_key, |it| segment.newest_key.max(it.used_at));
-            }
+            self.drop_run(number, header.run_id, key);
             return;
         }
         let found = self.found(header.run_id);
@@ -228,6 +238,14 @@ impl Scanner {
         found.records.push((place, header.has_run));
     }
 
+    fn drop_run(&mut self, number: u32, run_id: RunId, key: Option<StoredKey>) {
+        self.dropped.insert(run_id, key);
+        if let Some(segment) = self.table.segments.get_mut(&number) {
+            segment.drops.push(run_id);
+            segment.newest_key = key.map_or(segment.newest_key, |it| segment.newest_key.max(it.used_at));
+        }
+    }
+
     /// Makes the table of what was found.
     fn finish(mut self) -> Table {
         for (run_id, found) in std::mem::take(&mut self.runs) {
@@ -241,10 +259,14 @@ impl Scanner {
             }
             self.keep(run_id, found);
         }
-        for (run_id, key) in std::mem::take(&mut self.dropped) {
-            if let Some(key) = key {
-                self.table.remember(key, run_id);
-            }
+        // A key may have been used again after it was forgotten: it stands for the run that used it last.
+        let dropped = self.dropped.iter().filter_map(|(run_id, key)| Some(((*key)?, 0, *run_id)));
+        let kept = self.table.runs.iter();
+        let kept = kept.filter_map(|(run_id, it)| Some((*it.key.as_deref()?, it.place, *run_id)));
+        let mut keys: Vec<_> = dropped.chain(kept).collect();
+        keys.sort_by_key(|(key, place, _)| (key.used_at, *place));
+        for (key, _, run_id) in keys {
+            self.table.remember(key, run_id);
         }
         self.table
     }

@@ -29,9 +29,12 @@ pub(super) struct Table {
     pub(super) hints: SessionHints,
     pub(super) keys: UsedKeys,
     /// Keys of runs whose first record is under way.
-    pub(super) keys_under_way: HashMap<Digest, UsedKey>,
+    /// The channel closes when it is on disk or refused.
+    pub(super) keys_under_way: HashMap<Digest, watch::Sender<()>>,
     pub(super) ended: BTreeSet<(Timestamp, RunId)>,
     pub(super) segments: BTreeMap<u32, Segment>,
+    /// Segments whose files are to be removed, in this order.
+    pub(super) needless: VecDeque<u32>,
     /// Bytes on disk of the runs that are kept.
     pub(super) live_bytes: u64,
     pub(super) last_place: u64,
@@ -158,6 +161,17 @@ impl Table {
         self.keys.insert(key.key(), run_id, key.used_at, limits::IDEMPOTENCY_KEYS);
     }
 
+    /// Refuses runs that are to begin while nothing can be written.
+    pub(super) fn takes_runs(&self) -> Result<(), CreateError> {
+        if let Some(error) = &self.stalled {
+            return Err(CreateError::Unavailable(error.clone()));
+        }
+        if self.closed {
+            return Err(CreateError::Unavailable(Arc::new(io::ErrorKind::BrokenPipe.into())));
+        }
+        Ok(())
+    }
+
     /// Drops ended runs, oldest first, until `added` bytes fit below `total` and one more run below `most`.
     pub(super) fn make_room(&mut self, total: u64, most: usize, added: u64) -> bool {
         while self.live_bytes + added > total || self.runs.len() >= most {
@@ -181,7 +195,8 @@ impl Table {
         }
         self.by_session.remove(&kept.session_id, kept.place, run_id);
         self.hints.changed(&kept.session_id);
-        let key = kept.key.map(|it| *it).filter(|it| self.keys.get(it.name).is_some());
+        let is_its_own = |it: &StoredKey| self.keys.get(it.name).is_some_and(|used| used.run_id == run_id);
+        let key = kept.key.map(|it| *it).filter(is_its_own);
         self.undurable_drops.insert(run_id);
         let record = Record::drop_run(run_id, key);
         self.queue.push(Pending { record, entries: Vec::new(), what: What::Drop { key }, _room: None });
