@@ -3,7 +3,10 @@
 use std::pin::Pin;
 
 use futures::Stream;
-use tonic::{Request, Response, Status, metadata::MetadataMap};
+use tonic::{
+    Request, Response, Status,
+    metadata::{MetadataMap, MetadataValue},
+};
 
 use super::{
     error::{status, watch_end_status},
@@ -91,7 +94,7 @@ impl PipelineService for PipelineRpc {
         let v1::WatchRunRequest { run_id, after, compact } = request.into_inner();
         let request = gateway::WatchRun { run_id, after, compact };
         let watch = self.gateway.watch_run(request).await.map_err(status)?;
-        Ok(Response::new(event_stream(watch)))
+        Ok(unbuffered(event_stream(watch)))
     }
 
     async fn watch_session(
@@ -102,7 +105,7 @@ impl PipelineService for PipelineRpc {
         let v1::WatchSessionRequest { session_id, after, compact } = request.into_inner();
         let request = gateway::WatchSession { session_id, after, compact };
         let watch = self.gateway.watch_session(&caller, request).await.map_err(status)?;
-        Ok(Response::new(event_stream(watch)))
+        Ok(unbuffered(event_stream(watch)))
     }
 
     async fn cancel_run(
@@ -178,6 +181,13 @@ impl PipelineService for PipelineRpc {
         self.gateway.submit_answer(&run_id, SubmitAnswer::Approval { approval_id }).await.map_err(status)?;
         Ok(Response::new(v1::SubmitApprovalResponse {}))
     }
+}
+
+/// Tells proxies that collect responses to pass this one on as it comes, as the event streams of HTTP do.
+fn unbuffered<S>(events: S) -> Response<S> {
+    let mut response = Response::new(events);
+    response.metadata_mut().insert("x-accel-buffering", MetadataValue::from_static("no"));
+    response
 }
 
 fn event_stream<S: Source>(source: S) -> EventStream {

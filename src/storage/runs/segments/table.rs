@@ -16,9 +16,7 @@ use super::{
 };
 use crate::{
     model::{Digest, Entry, Run, RunId, SessionId, limits},
-    storage::runs::{
-        CreateError, UsedKey, by_session::BySession, keys::UsedKeys, session_hints::SessionHints,
-    },
+    storage::runs::{CreateError, by_session::BySession, keys::UsedKeys, session_hints::SessionHints},
 };
 
 /// Everything in memory.
