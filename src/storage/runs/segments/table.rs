@@ -17,7 +17,7 @@ use super::{
 use crate::{
     model::{Digest, Entry, Run, RunId, SessionId, limits},
     storage::runs::{
-        CreateError, UsedKey, by_session::BySession, event_bytes::bytes_of, keys::UsedKeys,
+        CreateError, by_session::BySession, event_bytes::bytes_of, keys::UsedKeys,
         session_hints::SessionHints,
     },
 };
