@@ -17,9 +17,9 @@ use super::{
 use crate::storage::runs::CreateError;
 
 /// The pause between two tries to write when the disk is full or fails.
-const RETRY: Duration = Duration::from_millis(250);
+const RETRY: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 250 });
 /// How long a log that is closed tries to get rid of what waits.
-const LAST_TRIES: Duration = Duration::from_secs(5);
+const LAST_TRIES: Duration = Duration::from_millis(if cfg!(test) { 5 } else { 5000 });
 
 /// Writes until the log is closed.
 pub(super) struct Writer {

@@ -19,8 +19,10 @@ struct State {
     /// Fails these, the numbers counted as above.
     failing: std::ops::Range<u64>,
     error: i32,
-    /// Nothing works any more: the power is off.
-    dead: bool,
+    /// The power goes off with this operation.
+    off_at: Option<u64>,
+    /// True when it has.
+    off: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -55,14 +57,21 @@ impl FakeDisk {
         (state.failing, state.error) = (failing, error);
     }
 
+    /// Turns the power off with operation `number`. The channel tells when.
+    pub(super) fn off_at(&self, number: u64) -> watch::Receiver<bool> {
+        let mut state = self.0.lock().unwrap();
+        state.off_at = Some(number);
+        state.off.subscribe()
+    }
+
     pub(super) fn operations(&self) -> u64 {
         self.0.lock().unwrap().operations
     }
 
     /// Cuts the power: what is still open fails from now on. Gives the disk as it is found afterwards.
     pub(super) fn cut_power(&self, dice: &mut Dice) -> Self {
-        let mut state = self.0.lock().unwrap();
-        state.dead = true;
+        let state = self.0.lock().unwrap();
+        state.off.send_replace(true);
         let mut files = state.durable.clone();
         for (number, file) in &state.files {
             if dice.roll(2) == 0 {
@@ -82,7 +91,10 @@ impl FakeDisk {
         let mut state = self.0.lock().unwrap();
         let number = state.operations;
         state.operations += 1;
-        let fails = state.dead || state.failing.contains(&number);
+        if state.off_at.is_some_and(|it| number >= it) {
+            state.off.send_replace(true);
+        }
+        let fails = *state.off.borrow() || state.failing.contains(&number);
         if fails { Err(io::Error::from_raw_os_error(state.error)) } else { Ok(()) }
     }
 
@@ -162,7 +174,8 @@ impl DiskFile for FakeFile {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let result = self.disk.operation();
         // A write that fails may have got half-way.
-        let bytes = if result.is_ok() { bytes } else { &bytes[..bytes.len() * 2 / 3] };
+        let part = if *self.disk.0.lock().unwrap().off.borrow() { 0 } else { bytes.len() * 2 / 3 };
+        let bytes = if result.is_ok() { bytes } else { &bytes[..part] };
         let mut file = self.bytes.lock().unwrap();
         let (offset, end) =
             (usize::try_from(offset).unwrap(), usize::try_from(offset).unwrap() + bytes.len());

@@ -5,6 +5,7 @@ mod disk;
 mod retention;
 mod survives;
 mod trouble;
+mod world;
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
