@@ -108,10 +108,9 @@ impl Bytes {
     fn after_cut(&self, dice: &mut Dice) -> Arc<Mutex<Self>> {
         let mut found = self.synced.clone();
         if self.now != self.synced && dice.roll(3) > 0 {
-            found.resize(dice.roll(self.now.len() as u64 + 1) as usize, 0);
             // What was synced stays, unless it was cut off or written over since.
             let same = self.now.iter().zip(&self.synced).take_while(|(now, synced)| now == synced).count();
-            found.resize(found.len().max(same), 0);
+            found.resize(same + dice.roll((self.now.len() - same) as u64 + 1) as usize, 0);
             for (block, bytes) in found.chunks_mut(64).enumerate() {
                 let from = &self.now[(block * 64).min(self.now.len())..];
                 let old = self.synced.get(block * 64..).unwrap_or_default();
