@@ -37,6 +37,8 @@ impl Server {
         let before = sched_getaffinity(None).unwrap();
         pin(core);
         // A child is born with the cores of the thread that starts it.
+        // The gateway takes every such variable for a key of its configuration.
+        command.env_remove("RUNGATE_BENCH_BINARY");
         let started = command.spawn();
         sched_setaffinity(None, &before).unwrap();
         let mut child = started.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));

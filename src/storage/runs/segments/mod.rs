@@ -177,6 +177,7 @@ impl SegmentRunLog {
         let writer = Writer {
             shared: shared.clone(),
             current: scan.current,
+            sealed: None,
             next_segment: scan.next_segment,
             next_commit: scan.next_commit,
             batch: Vec::new(),

@@ -87,6 +87,7 @@ pub(super) fn scan(disk: &dyn Disk, folder: &Path, write: bool) -> Result<Scan, 
     let mut scanner = Scanner::default();
     let mut current = None;
     let last = numbers.last().copied();
+    let sealed = sealed(disk, &numbers);
     for number in numbers {
         let file = match disk.open(number, write) {
             // Removed by a gateway that has the folder open.
@@ -94,12 +95,13 @@ pub(super) fn scan(disk: &dyn Disk, folder: &Path, write: bool) -> Result<Scan, 
             opened => opened.map_err(failed("open"))?,
         };
         let bytes = read_all(&*file).map_err(failed("read"))?;
+        let sealed = sealed.get(&number).map(|it| *it as usize);
         let end = match SegmentHead::decode(&bytes) {
             Ok(head) => {
                 scanner.table.last_place = scanner.table.last_place.max(head.next_place.saturating_sub(1));
                 scanner.last_commit = scanner.last_commit.max(head.next_commit.saturating_sub(1));
                 scanner.table.segments.insert(number, Segment::new(file.clone(), 0));
-                scanner.records(number, &bytes)
+                scanner.records(number, &bytes, sealed)
             }
             Err(HeadError::Format(found)) => {
                 return Err(OpenLogError::Format { folder: folder.to_owned(), found });
@@ -109,7 +111,7 @@ pub(super) fn scan(disk: &dyn Disk, folder: &Path, write: bool) -> Result<Scan, 
             Err(HeadError::Damaged) => {
                 tracing::error!(segment = number, "the head of a segment of the run log is damaged");
                 scanner.table.segments.insert(number, Segment::new(file.clone(), 0));
-                scanner.records(number, &bytes)
+                scanner.records(number, &bytes, sealed)
             }
         };
         if let Some(segment) = scanner.table.segments.get_mut(&number) {
@@ -141,8 +143,13 @@ pub(super) fn scan(disk: &dyn Disk, folder: &Path, write: bool) -> Result<Scan, 
 }
 
 impl Scanner {
-    /// Takes up the records of a segment; gives where they end.
-    fn records(&mut self, number: u32, bytes: &[u8]) -> u64 {
+    /// Takes up the records of a segment, of which `sealed` bytes count where that is known; gives where they end.
+    fn records(&mut self, number: u32, bytes: &[u8], sealed: Option<usize>) -> u64 {
+        let bytes = &bytes[..sealed.unwrap_or(usize::MAX).min(bytes.len())];
+        if sealed.is_some_and(|it| bytes.len() < it) {
+            tracing::error!(segment = number, "the end of a segment of the run log is missing");
+            self.nameless_damage = Some((number, u32::try_from(bytes.len()).unwrap_or(u32::MAX)));
+        }
         let mut at = HEAD;
         let mut end = HEAD;
         while at < bytes.len() {
@@ -153,7 +160,7 @@ impl Scanner {
                     at += HEADER + payload.len();
                     end = at;
                 }
-                (Err(_), Some(header)) if self.followed(&bytes[at..], header.commit) => {
+                (Err(_), Some(header)) if sealed.is_some() || followed(rest, header.commit) => {
                     tracing::error!(segment = number, run_id = %header.run_id, "a stored record is damaged");
                     if header.kind == Kind::Drop {
                         // Its key is lost; that the run is dropped is not.
@@ -164,7 +171,7 @@ impl Scanner {
                     at += HEADER + header.payload as usize;
                     end = at.min(bytes.len());
                 }
-                (Err(_), None) if self.followed(rest, self.last_commit) => {
+                (Err(_), None) if sealed.is_some() || self.was_whole(rest) => {
                     let skipped = next_header(rest).unwrap_or(rest.len());
                     tracing::error!(
                         segment = number,
@@ -183,18 +190,11 @@ impl Scanner {
         end as u64
     }
 
-    /// True when a whole record of a later commit follows.
-    fn followed(&self, bytes: &[u8], commit: u64) -> bool {
-        let mut at = 0;
-        while let Some(step) = bytes.get(at..).and_then(next_header) {
-            at += step;
-            if Header::decode(&bytes[at..]).is_some_and(|it| it.commit > commit)
-                && whole(&bytes[at..]).is_ok()
-            {
-                return true;
-            }
-        }
-        false
+    /// True when what is damaged at the beginning of `bytes` was whole once: a loss of power may leave any part of the
+    /// last commit unwritten, also its first record.
+    fn was_whole(&self, bytes: &[u8]) -> bool {
+        let next = self.last_commit + 1;
+        whole_records(bytes).any(|it| it.commit > next || (it.commit == next && it.first))
     }
 
     fn found(&mut self, run_id: RunId) -> &mut Found {
@@ -339,6 +339,34 @@ impl Scanner {
             None => kept.damaged = true,
         }
     }
+}
+
+/// For each segment the bytes of it that count, as far as a later one tells.
+fn sealed(disk: &dyn Disk, numbers: &[u32]) -> HashMap<u32, u32> {
+    let head = |number: &u32| {
+        let mut bytes = [0; HEAD];
+        let read = disk.open(*number, false).ok()?.read_at(0, &mut bytes).ok()?;
+        SegmentHead::decode(&bytes[..read]).ok()?.sealed
+    };
+    numbers.iter().filter_map(head).collect()
+}
+
+/// True when a whole record of a later commit follows.
+fn followed(bytes: &[u8], commit: u64) -> bool {
+    whole_records(bytes).any(|it| it.commit > commit)
+}
+
+/// The headers of the whole records in `bytes`, the beginning excepted.
+fn whole_records(bytes: &[u8]) -> impl Iterator<Item = Header> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        loop {
+            at += bytes.get(at..).and_then(next_header)?;
+            if let Ok((header, _)) = whole(&bytes[at..]) {
+                return Some(header);
+            }
+        }
+    })
 }
 
 /// Where the next header may be, the beginning excepted.

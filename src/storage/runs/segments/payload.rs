@@ -78,6 +78,7 @@ impl Record {
                 kind: Kind::Drop,
                 has_run: false,
                 terminal: false,
+                first: false,
                 payload: 0,
                 payload_sum: 0,
                 commit: 0,
@@ -113,6 +114,7 @@ impl Record {
             kind,
             has_run: head.is_some(),
             terminal: last.is_some_and(|it| it.kind.is_terminal()),
+            first: false,
             payload: 0,
             payload_sum: 0,
             commit: 0,
@@ -140,6 +142,7 @@ impl Record {
     /// Puts the record behind others, as written by group commit number `commit`.
     pub(super) fn put(&mut self, commit: u64, batch: &mut Vec<u8>) {
         self.header.commit = commit;
+        self.header.first = batch.is_empty();
         self.bytes[..HEADER].copy_from_slice(&self.header.encode());
         batch.extend_from_slice(&self.bytes);
     }

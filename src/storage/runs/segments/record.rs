@@ -33,6 +33,8 @@ pub(super) struct Header {
     pub(super) has_run: bool,
     /// The last event is the run's terminal one.
     pub(super) terminal: bool,
+    /// The first record of its group commit: all commits before were done when it was written.
+    pub(super) first: bool,
     pub(super) payload: u32,
     pub(super) payload_sum: u32,
     /// The group commit that wrote it. A damaged record that is followed by one of a later commit was whole once.
@@ -63,7 +65,7 @@ impl Header {
         bytes[40..48].copy_from_slice(&self.first_sequence.to_le_bytes());
         bytes[48..52].copy_from_slice(&self.count.to_le_bytes());
         bytes[52] = self.kind as u8;
-        bytes[53] = u8::from(self.has_run) | (u8::from(self.terminal) << 1);
+        bytes[53] = u8::from(self.has_run) | (u8::from(self.terminal) << 1) | (u8::from(self.first) << 2);
         bytes[56..64].copy_from_slice(&self.place.to_le_bytes());
         bytes[64..72].copy_from_slice(&self.time.to_le_bytes());
         let sum = crc32fast::hash(&bytes[8..]);
@@ -89,6 +91,7 @@ impl Header {
             kind,
             has_run: bytes[53] & 1 != 0,
             terminal: bytes[53] & 2 != 0,
+            first: bytes[53] & 4 != 0,
             payload: u32_at(8),
             payload_sum: u32_at(12),
             commit: u64_at(16),

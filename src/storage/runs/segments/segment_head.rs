@@ -15,6 +15,9 @@ pub(super) struct SegmentHead {
     pub(super) number: u32,
     pub(super) next_place: u64,
     pub(super) next_commit: u64,
+    /// The segment that was written before and the bytes of it that count, where there was one: what lies behind them
+    /// was never acknowledged, what lies before them was.
+    pub(super) sealed: Option<(u32, u32)>,
 }
 
 /// Why a segment's first bytes are no head.
@@ -34,6 +37,9 @@ impl SegmentHead {
         bytes[20..24].copy_from_slice(&self.number.to_le_bytes());
         bytes[24..32].copy_from_slice(&self.next_place.to_le_bytes());
         bytes[32..40].copy_from_slice(&self.next_commit.to_le_bytes());
+        let (sealed, length) = self.sealed.unwrap_or_default();
+        bytes[40..44].copy_from_slice(&sealed.to_le_bytes());
+        bytes[44..48].copy_from_slice(&length.to_le_bytes());
         let sum = crc32fast::hash(&bytes[20..]);
         bytes[16..20].copy_from_slice(&sum.to_le_bytes());
         bytes
@@ -53,6 +59,7 @@ impl SegmentHead {
         if u32_at(16) != crc32fast::hash(&bytes[20..]) {
             return Err(HeadError::Damaged);
         }
-        Ok(Self { number: u32_at(20), next_place: u64_at(24), next_commit: u64_at(32) })
+        let sealed = Some((u32_at(40), u32_at(44))).filter(|(_, length)| *length > 0);
+        Ok(Self { number: u32_at(20), next_place: u64_at(24), next_commit: u64_at(32), sealed })
     }
 }

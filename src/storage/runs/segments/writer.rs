@@ -17,15 +17,17 @@ use super::{
 use crate::storage::runs::CreateError;
 
 /// The pause between two tries to write when the disk is full or fails.
-const RETRY: Duration = Duration::from_millis(250);
+const RETRY: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 250 });
 /// How long a log that is closed tries to get rid of what waits.
-const LAST_TRIES: Duration = Duration::from_secs(5);
+const LAST_TRIES: Duration = Duration::from_millis(if cfg!(test) { 5 } else { 5000 });
 
 /// Writes until the log is closed.
 pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
     /// The number of the segment that is written, and the end of it.
     pub(super) current: Option<Current>,
+    /// The segment before, and the bytes of it that count.
+    pub(super) sealed: Option<(u32, u32)>,
     pub(super) next_segment: u32,
     pub(super) next_commit: u64,
     pub(super) batch: Vec<u8>,
@@ -35,6 +37,13 @@ pub(super) struct Current {
     pub(super) number: u32,
     pub(super) file: Arc<dyn DiskFile>,
     pub(super) length: u64,
+}
+
+impl Current {
+    /// Its number and the bytes that count.
+    fn sealed(&self) -> (u32, u32) {
+        (self.number, u32::try_from(self.length).unwrap_or(u32::MAX))
+    }
 }
 
 impl Writer {
@@ -150,12 +159,14 @@ impl Writer {
         if let Some(full) = &self.current {
             // In the setting `os` nothing has synced it yet.
             full.file.sync()?;
+            self.sealed = Some(full.sealed());
         }
         let number = self.next_segment;
         let head = SegmentHead {
             number,
             next_place: self.shared.table().last_place + 1,
             next_commit: self.next_commit,
+            sealed: self.sealed,
         };
         // A try that failed half-way may have left the file.
         let disk = &self.shared.disk;
@@ -184,6 +195,12 @@ impl Writer {
     fn stall(&mut self, pending: &mut Vec<Pending>, error: io::Error) {
         let error = Arc::new(error);
         if let Some(broken) = self.current.take() {
+            if broken.length > HEAD as u64 {
+                self.sealed = Some(broken.sealed());
+            } else if self.shared.disk.remove(broken.number).is_ok() {
+                // Else a disk that stays full would gather one empty file for each try.
+                self.shared.table().segments.remove(&broken.number);
+            }
             // What is behind the end means nothing, but it would be read again after a restart.
             if let Err(error) = broken.file.truncate(broken.length) {
                 tracing::warn!(%error, segment = broken.number, "could not cut a segment after a failed write");

@@ -1,0 +1,190 @@
+//! Torn ends are cut; damage is told, and costs its own run alone.
+
+use super::*;
+
+/// The offsets and headers of the records of a segment.
+fn records(bytes: &[u8]) -> Vec<(usize, record::Header)> {
+    let (mut at, mut records) = (segment_head::HEAD, Vec::new());
+    while let Some(header) = bytes.get(at..).and_then(record::Header::decode) {
+        records.push((at, header));
+        at += usize::try_from(header.length()).unwrap();
+    }
+    records
+}
+
+fn flip(path: &Path, at: usize) {
+    let mut bytes = std::fs::read(path).unwrap();
+    bytes[at] ^= 0x10;
+    std::fs::write(path, bytes).unwrap();
+}
+
+/// One segment with two runs whose records alternate.
+async fn two_runs(folder: &Path) -> (Told, Told) {
+    let log = SegmentRunLog::open(folder, SegmentOptions { segment_bytes: 1 << 20, ..small() }).unwrap();
+    let (mut one, mut two) = (start(&log, 1).await, start(&log, 2).await);
+    for number in 0..5 {
+        one.say(&log, &format!("one {number}")).await;
+        two.say(&log, &format!("two {number}")).await;
+    }
+    (one, two)
+}
+
+#[tokio::test]
+async fn a_torn_end_is_cut_wherever_it_is_torn() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = two_runs(folder.path()).await;
+    let path = segments(folder.path()).remove(0);
+    let whole = std::fs::read(&path).unwrap();
+    let last = records(&whole).last().unwrap().0;
+    let mut before = two.clone();
+    let lost = before.events.pop().unwrap();
+    let mut run = before.machine.run().clone();
+    run.last_sequence -= 1;
+    before.machine = RunMachine::restore(run, 7);
+    for cut in last..whole.len() {
+        std::fs::write(&path, &whole[..cut]).unwrap();
+        let mut told = before.clone();
+        {
+            let log = open(folder.path());
+            holds(&log, &one).await;
+            let (found, error) = events(&log, told.id()).await;
+            assert!(error.is_none() && found == told.events, "cut at {cut}: {error:?}");
+            told.apply(&log, Command::Emit(Draft::log("instead"))).await.unwrap();
+        }
+        let log = open(folder.path());
+        let (found, error) = events(&log, told.id()).await;
+        assert!(error.is_none() && found == told.events, "cut at {cut}: {error:?}");
+        assert_ne!(found.last(), Some(&lost));
+        drop(log);
+        for more in segments(folder.path()).split_off(1) {
+            std::fs::remove_file(more).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_flipped_bit_costs_its_own_run_what_comes_after() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = two_runs(folder.path()).await;
+    let path = segments(folder.path()).remove(0);
+    let whole = std::fs::read(&path).unwrap();
+    let of_one = records(&whole).into_iter().filter(|(_, it)| it.run_id == one.id()).skip(1);
+    for (at, header) in of_one {
+        if header.first_sequence == one.events.len() as u64 {
+            continue;
+        }
+        for place in [0, 6, 30, record::HEADER - 1, record::HEADER, record::HEADER + 20] {
+            std::fs::write(&path, &whole).unwrap();
+            flip(&path, at + place);
+            let log = open(folder.path());
+            let (found, error) = events(&log, one.id()).await;
+            let good = usize::try_from(header.first_sequence).unwrap() - 1;
+            assert_eq!(found, one.events[..good], "byte {place} of event {}", header.first_sequence);
+            assert!(matches!(error, Some(ReadError::Damaged)), "{error:?}");
+            holds(&log, &two).await;
+            assert!(log.run(one.id()).await.unwrap().state.is_terminal());
+            assert_eq!(log.live().await, [two.id()]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn damage_while_the_log_is_open_is_never_served() {
+    let folder = tempfile::tempdir().unwrap();
+    two_runs(folder.path()).await;
+    let log = open(folder.path());
+    let (one, path) = (log.all().await[0], segments(folder.path()).remove(0));
+    let (at, _) = records(&std::fs::read(&path).unwrap())[6];
+    flip(&path, at + record::HEADER + 15);
+    let (found, error) = events(&log, one).await;
+    assert_eq!(found.len(), 3);
+    assert!(matches!(error, Some(ReadError::Damaged)));
+}
+
+#[tokio::test]
+async fn the_damaged_end_of_an_ended_run_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut one, mut two) = two_runs(folder.path()).await;
+    let log = open(folder.path());
+    one.end(&log).await;
+    two.say(&log, "after").await;
+    drop(log);
+    for path in segments(folder.path()) {
+        let all = records(&std::fs::read(&path).unwrap());
+        for (at, _) in all.into_iter().filter(|(_, it)| it.terminal) {
+            flip(&path, at + record::HEADER + 30);
+        }
+    }
+    let log = open(folder.path());
+    let (found, error) = events(&log, one.id()).await;
+    assert_eq!(found, one.events[..one.events.len() - 1]);
+    assert!(matches!(error, Some(ReadError::Damaged)));
+    assert!(log.run(one.id()).await.unwrap().state.is_terminal());
+    holds(&log, &two).await;
+}
+
+#[tokio::test]
+async fn damage_at_the_end_of_a_segment_that_was_left_is_not_taken_for_a_torn_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open(folder.path());
+    let mut quiet = start(&log, 1).await;
+    quiet.say(&log, &"q".repeat(1300)).await;
+    let mut other = start(&log, 2).await;
+    while segments(folder.path()).len() < 2 {
+        other.say(&log, &"o".repeat(600)).await;
+    }
+    drop(log);
+    let path = segments(folder.path()).remove(0);
+    let (at, header) = *records(&std::fs::read(&path).unwrap()).last().unwrap();
+    for place in [10, record::HEADER + 10] {
+        flip(&path, at + place);
+        let log = open(folder.path());
+        let (_, error) = events(&log, header.run_id).await;
+        assert!(matches!(error, Some(ReadError::Damaged) | Some(ReadError::NotFound)), "{error:?}");
+        drop(log);
+        flip(&path, at + place);
+    }
+}
+
+#[tokio::test]
+async fn a_power_cut_that_loses_the_beginning_of_the_last_commit_is_no_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = two_runs(folder.path()).await;
+    let path = segments(folder.path()).remove(0);
+    let whole = std::fs::read(&path).unwrap();
+    let all = records(&whole);
+    // One more commit of two records, the first of which never got to the disk.
+    let (at, header) = all[all.len() - 1];
+    let payload = &whole[at + record::HEADER..];
+    let next = record::Header { commit: header.commit + 1, first_sequence: 7, first: false, ..header };
+    let mut torn = whole.clone();
+    torn.extend(vec![0; 200]);
+    torn.extend(next.encode());
+    torn.extend(payload);
+    std::fs::write(&path, torn).unwrap();
+    let log = open(folder.path());
+    holds(&log, &one).await;
+    holds(&log, &two).await;
+    assert_eq!(log.live().await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_dropped_run_stays_dropped_when_the_key_that_its_drop_keeps_is_damaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut one, mut two) = two_runs(folder.path()).await;
+    let log =
+        SegmentRunLog::open(folder.path(), SegmentOptions { segment_bytes: 1 << 20, ..small() }).unwrap();
+    one.end(&log).await;
+    log.trim(Trim { ended_before: at(1000), keys_before: at(0) }).await;
+    // The drop may share the commit of what comes next; the last commit would be taken for torn.
+    two.say(&log, "with it").await;
+    two.say(&log, "after").await;
+    drop(log);
+    let path = segments(folder.path()).remove(0);
+    let all = records(&std::fs::read(&path).unwrap());
+    let (at, _) = all.into_iter().find(|(_, it)| it.kind == record::Kind::Drop).unwrap();
+    flip(&path, at + record::HEADER + 3);
+    let log = open(folder.path());
+    assert_eq!(log.all().await, [two.id()]);
+    holds(&log, &two).await;
+}
