@@ -15,6 +15,7 @@ mod open;
 mod payload;
 mod read;
 mod record;
+mod retention;
 mod segment_head;
 mod table;
 #[cfg(test)]
@@ -222,24 +223,6 @@ impl Shared {
         }
     }
 
-    /// Removes the files that nobody needs, each durably before the next: a record that drops a run must not go before
-    /// the run does. What cannot be removed is tried again with the next trim.
-    fn remove_needless(&self) {
-        let _one_at_a_time = self.removing.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            let Some(number) = self.table().needless.front().copied() else { return };
-            let removed = match self.disk.remove(number) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-                removed => removed,
-            };
-            if let Err(error) = removed.and_then(|()| self.disk.sync_folder()) {
-                tracing::error!(%error, segment = number, "could not remove a segment of the run log");
-                return;
-            }
-            self.table().needless.pop_front();
-        }
-    }
-
     fn wait<'a>(&self, table: MutexGuard<'a, Table>) -> MutexGuard<'a, Table> {
         self.something_waits.wait(table).unwrap_or_else(PoisonError::into_inner)
     }
@@ -381,22 +364,7 @@ impl RunLog for SegmentRunLog {
     }
 
     async fn trim(&self, trim: Trim) {
-        let needless = {
-            let mut table = self.shared.table();
-            while table.ended.first().is_some_and(|(ended_at, _)| *ended_at < trim.ended_before) {
-                table.drop_oldest_ended();
-            }
-            table.keys.forget_before(trim.keys_before);
-            let current = table.current;
-            let more = table.take_needless(current, trim.keys_before);
-            table.needless.extend(more);
-            !table.needless.is_empty()
-        };
-        self.shared.something_waits.notify_one();
-        if needless {
-            let shared = self.shared.clone();
-            crate::runtime::task::blocking(move || shared.remove_needless()).await;
-        }
+        self.shared.clone().trim(trim).await;
     }
 }
 

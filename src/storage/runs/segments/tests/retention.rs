@@ -64,6 +64,23 @@ async fn a_live_run_keeps_its_segment_and_no_dropped_run_comes_back_with_it() {
 }
 
 #[tokio::test]
+async fn the_record_of_a_drop_stays_as_long_as_a_part_of_its_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open(folder.path());
+    // In one segment; nothing else is ever written that lives.
+    let (live, mut beside) = (start(&log, 1).await, start(&log, 2).await);
+    beside.end(&log).await;
+    for number in 3..=8 {
+        ended(&log, number).await;
+        trim(&log, 1000).await;
+    }
+    drop(log);
+    let log = open(folder.path());
+    assert_eq!(log.all().await, [live.id()]);
+    holds(&log, &live).await;
+}
+
+#[tokio::test]
 async fn age_decides_and_live_runs_have_none() {
     let folder = tempfile::tempdir().unwrap();
     let log = open(folder.path());

@@ -1,0 +1,49 @@
+//! What is dropped by age, and how files go when nothing in them is needed any more.
+
+use std::{
+    io,
+    sync::{Arc, PoisonError},
+};
+
+use super::Shared;
+use crate::{runtime::task, storage::runs::Trim};
+
+impl Shared {
+    /// Drops what is no longer kept, and removes the files in which nothing else is.
+    pub(super) async fn trim(self: Arc<Self>, trim: Trim) {
+        let needless = {
+            let mut table = self.table();
+            while table.ended.first().is_some_and(|(ended_at, _)| *ended_at < trim.ended_before) {
+                table.drop_oldest_ended();
+            }
+            table.keys.forget_before(trim.keys_before);
+            let current = table.current;
+            let more = table.take_needless(current, trim.keys_before);
+            table.needless.extend(more);
+            !table.needless.is_empty()
+        };
+        self.something_waits.notify_one();
+        if needless {
+            let shared = self.clone();
+            task::blocking(move || shared.remove_needless()).await;
+        }
+    }
+
+    /// Removes the files that nobody needs, each durably before the next: a record that drops a run must not go before
+    /// the run does. What cannot be removed is tried again with the next trim.
+    fn remove_needless(&self) {
+        let _one_at_a_time = self.removing.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let Some(number) = self.table().needless.front().copied() else { return };
+            let removed = match self.disk.remove(number) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                removed => removed,
+            };
+            if let Err(error) = removed.and_then(|()| self.disk.sync_folder()) {
+                tracing::error!(%error, segment = number, "could not remove a segment of the run log");
+                return;
+            }
+            self.table().needless.pop_front();
+        }
+    }
+}
