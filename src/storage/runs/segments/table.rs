@@ -222,7 +222,8 @@ impl Table {
             && segment.newest_key < keys_before
             // A part of a dropped run must not be left without the record that drops it.
             && !segment.drops.iter().any(elsewhere)
-            && !segment.dead.iter().any(|it| self.undurable_drops.contains(it) && elsewhere(it))
+            // The key of a dropped run must be on disk elsewhere before it goes from here.
+            && !segment.dead.iter().any(|it| self.undurable_drops.contains(it))
     }
 
     /// Where a record went.
