@@ -247,10 +247,8 @@ impl RunLog for SegmentRunLog {
             if table.runs.contains_key(&run.run_id) {
                 return Err(CreateError::Exists);
             }
-            if let Some(key) = key {
-                if let Some(used) = table.keys.get(key.name) {
-                    return Err(CreateError::KeyUsed(used));
-                }
+            if let Some(used) = key.and_then(|it| table.keys.get(it.name)) {
+                return Err(CreateError::KeyUsed(used));
             }
             let options = &self.shared.options;
             if !table.make_room(options.total, options.most, record.length()) {

@@ -132,7 +132,7 @@ impl Shared {
             let segment = table.segments.get(&kept.head.segment).ok_or(ReadError::NotFound)?;
             (kept.head, segment.file.clone(), kept.damaged, kept.last_sequence)
         };
-        let run = stored(file, head, |header, bytes| payload::run_of(header, bytes)).await?;
+        let run = stored(file, head, payload::run_of).await?;
         if !damaged || run.state.is_terminal() {
             return Ok(run);
         }
