@@ -18,8 +18,7 @@ const WAITING: usize = 100_000;
 pub(crate) struct FjallLog(SyncSender<Waiting>);
 
 struct Waiting {
-    key: [u8; 24],
-    value: Vec<u8>,
+    events: Vec<([u8; 24], Vec<u8>)>,
     written: oneshot::Sender<()>,
 }
 
@@ -34,7 +33,9 @@ impl FjallLog {
                 let mut batch = database.batch().durability(Some(PersistMode::SyncData));
                 let mut replies = Vec::new();
                 for waiting in std::iter::once(first).chain(receiver.try_iter()) {
-                    batch.insert(&events, waiting.key, waiting.value);
+                    for (key, value) in waiting.events {
+                        batch.insert(&events, key, value);
+                    }
                     replies.push(waiting.written);
                 }
                 batch.commit().expect("a commit");
@@ -45,14 +46,17 @@ impl FjallLog {
         Self(sender)
     }
 
-    pub(crate) async fn append(&self, run: Uuid, sequence: u64, text: &str) {
-        let mut key = [0; 24];
-        key[..16].copy_from_slice(run.as_bytes());
-        key[16..].copy_from_slice(&sequence.to_be_bytes());
+    pub(crate) async fn append(&self, run: Uuid, after: u64, count: usize, text: &str) {
+        let event = |sequence: u64| {
+            let mut key = [0; 24];
+            key[..16].copy_from_slice(run.as_bytes());
+            key[16..].copy_from_slice(&sequence.to_be_bytes());
+            // As large as a stored event of the segments.
+            (key, format!("{{\"k\":{{\"delta\":{{\"text\":\"{text}\"}}}}}}").into_bytes())
+        };
+        let events = (after + 1..).take(count).map(event).collect();
         let (written, answer) = oneshot::channel();
-        // As large as a stored event of the segments.
-        let value = format!("{{\"k\":{{\"delta\":{{\"text\":\"{text}\"}}}}}}").into_bytes();
-        self.0.send(Waiting { key, value, written }).expect("a writer");
+        self.0.send(Waiting { events, written }).expect("a writer");
         answer.await.expect("a commit");
     }
 }

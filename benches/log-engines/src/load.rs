@@ -42,21 +42,31 @@ impl Producer {
         let session_id = SessionId::new(Uuid::from_u128(number as u128));
         let (machine, first) = RunMachine::create(run_id, session_id, "bench".into(), Timestamp::now());
         if let Engine::Segments(log) = engine {
-            let new =
-                NewRun { run: machine.run().clone(), events: vec![first], params: BTreeMap::new(), key: None };
+            let new = NewRun {
+                run: machine.run().clone(),
+                events: vec![first],
+                params: BTreeMap::new(),
+                key: None,
+            };
             log.create(new).await.expect("a run");
         }
         Self { engine: engine.clone(), machine, text: "x".repeat(TEXT_BYTES) }
     }
 
-    async fn append(&mut self) {
+    /// Appends `count` events in one step, as a run's writer does with what has gathered.
+    async fn append(&mut self, count: usize) {
         let expected = self.machine.run().last_sequence;
-        let draft = Draft::new(EventKind::Delta { text: self.text.clone() }, "");
-        let events = self.machine.apply(Command::Emit(draft), Timestamp::now()).expect("a run that goes on");
+        let mut events = Vec::with_capacity(count);
+        for _ in 0..count {
+            let draft = Draft::new(EventKind::Delta { text: self.text.clone() }, "");
+            events.extend(
+                self.machine.apply(Command::Emit(draft), Timestamp::now()).expect("a run that goes on"),
+            );
+        }
         let run = self.machine.run().clone();
         match &self.engine {
             Engine::Segments(log) => log.append(run, expected, events).await.expect("an append"),
-            Engine::Fjall(log) => log.append(run.run_id.uuid(), run.last_sequence, &self.text).await,
+            Engine::Fjall(log) => log.append(run.run_id.uuid(), expected, count, &self.text).await,
         }
     }
 }
@@ -78,7 +88,7 @@ pub(crate) async fn paced(engine: &Engine, rate: usize, length: Duration) -> Str
                 if due >= end {
                     return latencies;
                 }
-                producer.append().await;
+                producer.append(1).await;
                 latencies.push(due.elapsed());
             }
         });
@@ -89,8 +99,8 @@ pub(crate) async fn paced(engine: &Engine, rate: usize, length: Duration) -> Str
     format!("{:.1} / {:.1} / {:.1} ms", at(0.5), at(0.99), at(1.0))
 }
 
-/// Events a second when every run writes the next event as soon as the one before is acknowledged.
-pub(crate) async fn saturated(engine: &Engine, events: usize) -> f64 {
+/// Events a second when every run appends the next `count` as soon as those before are acknowledged.
+pub(crate) async fn saturated(engine: &Engine, events: usize, count: usize) -> f64 {
     let mut tasks = JoinSet::new();
     let mut producers = Vec::new();
     for number in 0..RUNS {
@@ -99,8 +109,8 @@ pub(crate) async fn saturated(engine: &Engine, events: usize) -> f64 {
     let began = Instant::now();
     for mut producer in producers {
         tasks.spawn(async move {
-            for _ in 0..events / RUNS {
-                producer.append().await;
+            for _ in 0..events / RUNS / count {
+                producer.append(count).await;
             }
         });
     }
@@ -133,5 +143,15 @@ pub(crate) fn resident() -> usize {
 /// Bytes of a folder on disk.
 pub(crate) fn disk_bytes(folder: &Path) -> u64 {
     let entries = fs::read_dir(folder).expect("a folder").flatten();
-    entries.map(|it| if it.path().is_dir() { disk_bytes(&it.path()) } else { it.metadata().map_or(0, |it| it.len()) }).sum()
+    entries
+        .map(
+            |it| {
+                if it.path().is_dir() {
+                    disk_bytes(&it.path())
+                } else {
+                    it.metadata().map_or(0, |it| it.len())
+                }
+            },
+        )
+        .sum()
 }

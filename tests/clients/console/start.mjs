@@ -52,6 +52,7 @@ export async function repository(browser, url, { repository, packages }) {
   const greeting = await nextRun(page, "");
   await reaches(page, "SUCCEEDED");
   const entries = the(page, "conversation").locator("li");
+  await entries.first().waitFor();
   assert.equal(await entries.count(), 1);
   await the(page, "answer-input").fill("Which packages are there, and who depends on whom?");
   await the(page, "answer-input").press("Enter");
