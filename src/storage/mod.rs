@@ -3,6 +3,7 @@
 //! The traits ask only for what a shared engine can do too: append with the expected sequence, range read, follow from
 //! a sequence, compare-and-set by revision. Nothing assumes that one process sees everything.
 
+mod claim;
 pub mod runs;
 pub mod sessions;
 

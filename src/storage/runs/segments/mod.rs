@@ -45,7 +45,10 @@ use self::{
 use super::{
     AppendError, CreateError, ListRuns, NewRun, PlacedRun, ReadError, RunLog, RunPage, Slice, Trim, UsedKey,
 };
-use crate::model::{Digest, Entry, Event, Run, RunId, SessionId};
+use crate::{
+    model::{Digest, Entry, Event, Run, RunId, SessionId},
+    storage::claim::Claim,
+};
 
 /// Bytes that may wait for the writer. Beyond it appends wait for room.
 const WAITING_KIB: u32 = 32 << 10;
@@ -127,7 +130,7 @@ struct Shared {
     disk: Box<dyn Disk>,
     options: SegmentOptions,
     chunks: Cache<read::ChunkKey, Arc<Vec<Arc<Entry>>>, read::EntryBytes>,
-    _claim: Option<std::fs::File>,
+    _claim: Option<Claim>,
 }
 
 impl Default for SegmentOptions {
@@ -171,7 +174,7 @@ impl SegmentRunLog {
         disk: Box<dyn Disk>,
         folder: &Path,
         options: SegmentOptions,
-        claim: Option<std::fs::File>,
+        claim: Option<Claim>,
     ) -> Result<Self, OpenLogError> {
         let scan = open::scan(&*disk, folder, true)?;
         let shared = Arc::new(Shared::new(scan.table, disk, options, claim));
@@ -197,7 +200,7 @@ impl SegmentRunLog {
 }
 
 impl Shared {
-    fn new(table: Table, disk: Box<dyn Disk>, options: SegmentOptions, claim: Option<std::fs::File>) -> Self {
+    fn new(table: Table, disk: Box<dyn Disk>, options: SegmentOptions, claim: Option<Claim>) -> Self {
         let chunks = Cache::with_weighter(4096, options.cache as u64, read::EntryBytes);
         let table = Mutex::new(table);
         let (something_waits, removing) = (Condvar::new(), Mutex::new(()));

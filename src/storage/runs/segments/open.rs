@@ -5,14 +5,7 @@
 //! run from there on; where even its header is damaged, runs that may have lost their newest events by it count as
 //! damaged too.
 
-use std::{
-    collections::HashMap,
-    fs::{self, File, TryLockError},
-    io,
-    path::Path,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, fs, io, path::Path};
 
 use super::{
     OpenLogError,
@@ -25,12 +18,10 @@ use super::{
     table::{Kept, Live, Segment, Table},
     writer::Current,
 };
-use crate::model::RunId;
-
-/// How long a folder that is in use is waited for: a gateway that was killed while it started a process leaves it claimed
-/// until that has begun.
-const CLAIM_PATIENCE: Duration = Duration::from_millis(500);
-const CLAIM_PAUSE: Duration = Duration::from_millis(10);
+use crate::{
+    model::RunId,
+    storage::claim::{Claim, ClaimError},
+};
 
 /// What was found.
 pub(super) struct Scan {
@@ -62,22 +53,13 @@ struct Scanner {
 }
 
 /// Makes the folder where it is missing, and claims it for this process until the result is dropped.
-pub(super) fn claim(folder: &Path) -> Result<File, OpenLogError> {
+pub(super) fn claim(folder: &Path) -> Result<Claim, OpenLogError> {
     let failed = |source| OpenLogError::Io { doing: "claim", folder: folder.to_owned(), source };
     fs::create_dir_all(folder).map_err(failed)?;
-    let path = folder.join("lock");
-    let lock = File::options().create(true).truncate(false).write(true).open(path).map_err(failed)?;
-    let deadline = Instant::now() + CLAIM_PATIENCE;
-    loop {
-        match lock.try_lock() {
-            Ok(()) => return Ok(lock),
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
-            Err(TryLockError::WouldBlock) if Instant::now() >= deadline => {
-                return Err(OpenLogError::InUse { folder: folder.to_owned() });
-            }
-            Err(TryLockError::WouldBlock) => thread::sleep(CLAIM_PAUSE),
-        }
-    }
+    Claim::of(&folder.join("lock")).map_err(|error| match error {
+        ClaimError::InUse => OpenLogError::InUse { folder: folder.to_owned() },
+        ClaimError::Io(source) => failed(source),
+    })
 }
 
 /// Reads everything; with `write` the torn end of the last segment is cut, and it is opened to be gone on with.

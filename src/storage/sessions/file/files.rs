@@ -2,22 +2,15 @@
 
 use std::{
     ffi::OsString,
-    fs::{self, File, TryLockError},
+    fs::{self, File},
     io::{self, ErrorKind},
     path::{Path, PathBuf},
-    thread,
-    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
 
 use super::OpenError;
-
-/// How long files that are in use are waited for: a gateway that was killed while it started a process leaves them
-/// claimed until that has begun.
-const CLAIM_PATIENCE: Duration = Duration::from_millis(500);
-/// The pause between two looks at them.
-const CLAIM_PAUSE: Duration = Duration::from_millis(10);
+use crate::storage::claim::{Claim, ClaimError};
 
 /// Where the parts of a store are. All stand in one directory.
 #[derive(Debug, Clone)]
@@ -32,13 +25,6 @@ pub(super) struct Files {
     /// The changes before those, from the rotation of the journal until the next snapshot stands.
     pub(super) old_journal: PathBuf,
     lock: PathBuf,
-}
-
-/// What keeps other gateways from the files.
-#[derive(Debug)]
-pub(super) struct Claim {
-    lock: File,
-    path: PathBuf,
 }
 
 impl Files {
@@ -62,38 +48,15 @@ impl Files {
     pub(super) fn claim(&self) -> Result<Claim, OpenError> {
         let failed = |source| OpenError::Io { doing: "claim", path: self.lock.clone(), source };
         fs::create_dir_all(&self.dir).map_err(failed)?;
-        let lock =
-            File::options().create(true).truncate(false).write(true).open(&self.lock).map_err(failed)?;
-        let deadline = Instant::now() + CLAIM_PATIENCE;
-        loop {
-            match lock.try_lock() {
-                Ok(()) => return Ok(Claim { lock, path: self.lock.clone() }),
-                Err(TryLockError::Error(error)) => return Err(failed(error)),
-                Err(TryLockError::WouldBlock) if Instant::now() >= deadline => {
-                    return Err(OpenError::InUse { path: self.snapshot.clone() });
-                }
-                Err(TryLockError::WouldBlock) => thread::sleep(CLAIM_PAUSE),
-            }
-        }
+        Claim::of(&self.lock).map_err(|error| match error {
+            ClaimError::InUse => OpenError::InUse { path: self.snapshot.clone() },
+            ClaimError::Io(source) => failed(source),
+        })
     }
 
     /// Makes renames, new files and removals in the directory survive a loss of power.
     pub(super) fn sync_dir(&self) -> io::Result<()> {
         if cfg!(unix) { File::open(&self.dir)?.sync_all() } else { Ok(()) }
-    }
-}
-
-impl Claim {
-    /// True while the claim is on the file that another process would have to claim.
-    pub(super) fn stands(&self) -> bool {
-        is_at(&self.lock, &self.path)
-    }
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        // Closing the file would do, but for a process that is being started: it has the file too for a moment.
-        let _ = self.lock.unlock();
     }
 }
 
@@ -118,23 +81,6 @@ pub(super) fn remove_if_there(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
-}
-
-/// True if `file` is what stands at `path`: neither was removed, nor another put in its place.
-#[cfg(unix)]
-pub(super) fn is_at(file: &File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    let identity = |it: fs::Metadata| (it.dev(), it.ino());
-    match (file.metadata(), fs::metadata(path)) {
-        (Ok(here), Ok(there)) => identity(here) == identity(there),
-        _ => false,
-    }
-}
-
-/// True if something stands at `path`: an open file can be neither removed nor replaced here.
-#[cfg(not(unix))]
-pub(super) fn is_at(_: &File, path: &Path) -> bool {
-    path.exists()
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {

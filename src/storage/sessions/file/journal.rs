@@ -9,8 +9,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::files::is_at;
 use crate::model::{Session, SessionId};
+use crate::storage::claim::is_at;
 use crate::storage::{Revision, Stored};
 
 /// One change of the store.

@@ -10,13 +10,14 @@ use std::{
 use super::{
     FileOptions,
     buffer::Buffer,
-    files::{Claim, Files, remove_if_there},
+    files::{Files, remove_if_there},
     fold::{Folding, fold},
     journal::Journal,
     load::Load,
     sync::Syncer,
     trouble::Trouble,
 };
+use crate::storage::claim::Claim;
 
 /// What is changed within this time is written at once, unless somebody waits for a flush. A tenth of the 50 ms after which a change survives the end of
 /// the process, so that a busy machine still keeps them.
