@@ -96,7 +96,7 @@ async fn grpc_web(format: &str) {
     }
 }
 
-/// The connection is cut after four events. The browser comes back by itself with the last cursor, misses nothing and
+/// The connection is cut after three events. The browser comes back by itself with the last cursor, misses nothing and
 /// sees nothing twice; after the end it comes back once more and is stopped by 204.
 async fn event_source() {
     let client = Client::new(Protocol::Sse, shared().await.address());
