@@ -10,7 +10,7 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    EmitError, LogFull, LogUnavailable, ReadRunError, SessionWatch, StartWriterError, Watch, WatchError,
+    EmitError, LogFull, LogUnavailable, ReadRunError, SessionRuns, SessionWatch, StartWriterError, Watch, WatchError,
     WatchSessionError, WatchSettings, WriterHandle, reader::Reader, writer::Writer,
 };
 use crate::{
@@ -181,6 +181,11 @@ impl Runs {
         position: SessionPosition,
     ) -> Result<SessionWatch, WatchSessionError> {
         SessionWatch::open(self.log.clone(), session_id, position, self.watching, self.draining()).await
+    }
+
+    /// Follows the runs of a session as they begin, from now on.
+    pub async fn follow_session(&self, session_id: SessionId) -> SessionRuns {
+        SessionRuns::open(self.log.clone(), session_id).await
     }
 
     /// Makes all live runs stop because the gateway ends, each as `stop` says, and waits until they have, at most twice
