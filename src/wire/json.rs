@@ -45,7 +45,7 @@ fn full_json(name: &str, message: &impl Message) -> Bytes {
 }
 
 /// The fields of a message of package `rungate.v1`.
-pub(super) fn json_fields(name: &str, message: &impl Message, options: &SerializeOptions) -> Map<String, Value> {
+fn json_fields(name: &str, message: &impl Message, options: &SerializeOptions) -> Map<String, Value> {
     let Some(descriptor) = descriptor_pool().get_message_by_name(&format!("rungate.v1.{name}")) else {
         unreachable!("proto/ declares {name}")
     };

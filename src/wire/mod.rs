@@ -18,7 +18,7 @@ pub use event::{
 pub use from_proto::json_value;
 pub use json::{event_json, response_json, run_json, worker_json};
 pub use to_proto::{client_view, event_message, run_message, session_message, timestamp, value};
-pub use websocket::{RunFacts, view_json, websocket_event, websocket_event_of_request};
+pub use websocket::{RunFacts, websocket_event, websocket_event_of_request};
 
 /// Messages, the client and the server of package `rungate.v1`.
 #[allow(missing_docs, unreachable_pub, clippy::pedantic, clippy::unwrap_used, reason = "generated")]

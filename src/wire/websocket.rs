@@ -2,11 +2,9 @@
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use prost_reflect::SerializeOptions;
 use serde_json::{Map, Value, json};
 
-use super::{client_view, json::json_fields};
-use crate::model::{ClientView, Entry, Event, EventKind, Run, SessionId, Usage, WorkerKey};
+use crate::model::{ClientView, Entry, Event, EventKind, Graph, Run, SessionId, Usage, ViewContent, WorkerKey};
 
 /// The slot of an entry's encoded forms.
 const SLOT: usize = 2;
@@ -31,12 +29,6 @@ pub fn websocket_event(entry: &Entry, of: &RunFacts) -> Bytes {
 /// shared.
 pub fn websocket_event_of_request(entry: &Entry, of: &RunFacts, request_id: &str) -> Bytes {
     Value::Object(message(&entry.event, of, Some(request_id))).to_string().into()
-}
-
-/// A view in proto3 JSON.
-pub fn view_json(view: &ClientView) -> Value {
-    let options = SerializeOptions::new().skip_default_fields(true);
-    Value::Object(json_fields("ClientView", &client_view(view), &options))
 }
 
 impl RunFacts {
@@ -137,6 +129,41 @@ fn kind_and_fields(event: &Event, of: &RunFacts) -> (&'static str, Value) {
     }
 }
 
+/// A view in proto3 JSON: fields that are empty are left out.
+fn view_json(view: &ClientView) -> Value {
+    let mut shown = filled([("phase", &view.phase)]);
+    match &view.content {
+        None => {}
+        Some(ViewContent::LlmResponse(text)) => shown["llmResponse"] = text.as_str().into(),
+        Some(ViewContent::Graph(Graph { nodes, edges })) => {
+            let nodes = nodes.iter().map(|it| {
+                let texts = [
+                    ("uid", &it.uid),
+                    ("label", &it.label),
+                    ("description", &it.description),
+                    ("parentUid", &it.parent_uid),
+                ];
+                filled(texts)
+            });
+            let edges = edges.iter().map(|it| filled([("from", &it.from), ("to", &it.to)]));
+            let mut graph = Map::new();
+            for (name, parts) in [("nodes", nodes.collect::<Vec<_>>()), ("edges", edges.collect())] {
+                if !parts.is_empty() {
+                    graph.insert(name.to_owned(), parts.into());
+                }
+            }
+            shown["graph"] = graph.into();
+        }
+    }
+    shown
+}
+
+/// An object of the texts that are not empty.
+fn filled<const N: usize>(texts: [(&str, &String); N]) -> Value {
+    let texts = texts.into_iter().filter(|(_, text)| !text.is_empty());
+    Value::Object(texts.map(|(name, text)| (name.to_owned(), text.as_str().into())).collect())
+}
+
 /// Tokens, and how long the run took from the time when it was asked for.
 fn usage_fields(usage: Usage, ended: Timestamp, created: Timestamp) -> Value {
     let Usage { input_tokens, output_tokens } = usage;
@@ -150,7 +177,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::model::{NodeState, RequestId, RunError, RunId, RunState};
+    use crate::model::{GraphEdge, GraphNode, NodeState, RequestId, RunError, RunId, RunState};
 
     fn facts() -> RunFacts {
         RunFacts {
@@ -290,8 +317,18 @@ mod tests {
 
     #[test]
     fn a_view_comes_in_proto3_json() {
-        let mut entry = entry(5, "", EventKind::Log);
-        entry.event.view = Some(ClientView::llm_response("p", "words"));
-        assert_eq!(told(&entry)["view"], json!({"phase": "p", "llmResponse": "words"}));
+        let node = GraphNode { parent_uid: "a".into(), ..GraphNode::new("b", "B", "") };
+        let nodes = vec![GraphNode::new("a", "A", "first"), node];
+        let graph = Graph { nodes, edges: vec![GraphEdge::new("a", "b")] };
+        for view in [
+            ClientView::llm_response("p", "words"),
+            ClientView::graph("", graph),
+            ClientView::graph("p", Graph::default()),
+        ] {
+            let mut entry = entry(5, "", EventKind::Log);
+            entry.event.view = Some(view);
+            let canonical: Value = serde_json::from_slice(&crate::wire::event_json(&entry.event)).unwrap();
+            assert_eq!(told(&entry)["view"], canonical["clientView"]);
+        }
     }
 }
