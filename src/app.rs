@@ -12,7 +12,7 @@ use crate::{
     model::WorkerKey,
     run::{Runs, sweep_ended},
     runner::{
-        Catalog, CatalogError, CommandWorker, Contexts, Launcher, Services,
+        BadToolPattern, Catalog, CatalogError, CommandWorker, Contexts, Launcher, Services, ToolPolicy,
         llm::{LanguageModel, LlmSettingsError, OpenAiCompatible},
         mcp::{McpRegistry, McpSettingsError},
         repo::{
@@ -77,6 +77,9 @@ pub enum StartError {
     /// The MCP servers cannot be used as they are configured.
     #[error("mcp.servers")]
     Tools(#[from] McpSettingsError),
+    /// The rules for tools cannot be used as they are configured.
+    #[error(transparent)]
+    ToolRules(#[from] BadToolPattern),
     /// A configured worker names no program.
     #[error("workers.{0}.command names no program")]
     EmptyCommand(WorkerKey),
@@ -129,6 +132,7 @@ pub async fn serve(config: Config) -> Result<Ended, StartError> {
         catalog: Arc::new(catalog),
         model: language_model(&config)?,
         tools: tools.clone(),
+        tool_policy: ToolPolicy::new(&config.tools)?,
         repositories,
     };
     let contexts = Contexts::new(services);

@@ -13,7 +13,9 @@ use super::{
     events::{Shown as _, Signal, Signals, Source},
 };
 use crate::{
-    gateway::{self, Caller, Gateway, SubmitAnswer, session_cookie, session_id_of_cookies},
+    gateway::{
+        self, Caller, Gateway, SubmitApproval, SubmitToolResult, session_cookie, session_id_of_cookies,
+    },
     wire::{
         self, EncodedEvent,
         v1::{self, server::pipeline_service_server::PipelineService},
@@ -81,8 +83,8 @@ impl PipelineService for PipelineRpc {
         request: Request<v1::SubmitRunInputRequest>,
     ) -> Result<Response<v1::SubmitRunInputResponse>, Status> {
         let caller = caller(request.metadata());
-        let v1::SubmitRunInputRequest { session_id, run_id, input } = request.into_inner();
-        let request = gateway::SubmitRunInput { session_id, run_id, input };
+        let v1::SubmitRunInputRequest { session_id, run_id, input, input_request_id } = request.into_inner();
+        let request = gateway::SubmitRunInput { session_id, run_id, input, input_request_id };
         let run_id = self.gateway.submit_run_input(&caller, request).await.map_err(status)?;
         Ok(Response::new(v1::SubmitRunInputResponse { run_id: run_id.to_string() }))
     }
@@ -167,9 +169,10 @@ impl PipelineService for PipelineRpc {
         &self,
         request: Request<v1::SubmitToolResultRequest>,
     ) -> Result<Response<v1::SubmitToolResultResponse>, Status> {
-        let v1::SubmitToolResultRequest { run_id, tool_call_id, .. } = request.into_inner();
-        let answer = SubmitAnswer::ToolResult { tool_call_id };
-        self.gateway.submit_answer(&run_id, answer).await.map_err(status)?;
+        let v1::SubmitToolResultRequest { run_id, tool_call_id, ok, result, error } = request.into_inner();
+        let result = result.as_ref().map(wire::json_value).unwrap_or_default();
+        let submitted = SubmitToolResult { run_id, tool_call_id, ok, result, error };
+        self.gateway.submit_tool_result(submitted).await.map_err(status)?;
         Ok(Response::new(v1::SubmitToolResultResponse {}))
     }
 
@@ -177,8 +180,15 @@ impl PipelineService for PipelineRpc {
         &self,
         request: Request<v1::SubmitApprovalRequest>,
     ) -> Result<Response<v1::SubmitApprovalResponse>, Status> {
-        let v1::SubmitApprovalRequest { run_id, approval_id, .. } = request.into_inner();
-        self.gateway.submit_answer(&run_id, SubmitAnswer::Approval { approval_id }).await.map_err(status)?;
+        let request = request.into_inner();
+        let approved = match request.decision() {
+            v1::Decision::Unspecified => None,
+            v1::Decision::Approve => Some(true),
+            v1::Decision::Reject => Some(false),
+        };
+        let v1::SubmitApprovalRequest { run_id, approval_id, reason, .. } = request;
+        let submitted = SubmitApproval { run_id, approval_id, approved, reason };
+        self.gateway.submit_approval(submitted).await.map_err(status)?;
         Ok(Response::new(v1::SubmitApprovalResponse {}))
     }
 }

@@ -102,6 +102,7 @@ impl Client {
             session_id: session_id.to_owned(),
             run_id: run_id.to_owned(),
             input: input.to_owned(),
+            input_request_id: String::new(),
         };
         let answer = self.rpc.submit_run_input(request).await;
         Ok(answer.map_err(|status| self.failure(&status))?.into_inner().run_id)

@@ -137,8 +137,17 @@ pub const KEYS: &[Key] = &[
         "duration",
         "`0s`, or from `2ms` to `20ms`: how long a live watcher waits when there is something new, to take more in one write",
     ),
+    key(
+        "watch.disconnect_grace",
+        "duration",
+        "A run that was started with `cancel_on_disconnect` is cancelled when nobody has watched it for so long",
+    ),
     key("runner.parallel", "number", "Workers of one run at work at a time"),
-    key("runner.timeout", "duration", "After so long a worker has failed, unless it sets a time of its own"),
+    key(
+        "runner.timeout",
+        "duration",
+        "After so long a worker has failed, unless it sets a time of its own; time it waits for answers does not count",
+    ),
     key("runner.cancel_grace", "duration", "From the request to stop to the use of force"),
     key(
         "workers.*.command",
@@ -153,6 +162,13 @@ pub const KEYS: &[Key] = &[
     ),
     key("workers.*.timeout", "duration", "After so long it has failed; without it `runner.timeout` counts"),
     key(
+        "workers.*.tool_timeout",
+        "duration",
+        "How long it waits for the result of a client's tool; without it `60s`",
+    ),
+    key("workers.*.approval_timeout", "duration", "How long it waits for a decision; without it `10m`"),
+    key("workers.*.input_timeout", "duration", "How long it waits for words of the person; without it `10m`"),
+    key(
         "workers.*.weight",
         "number",
         "Its share of a run's progress, beside the shares of the other workers",
@@ -166,6 +182,16 @@ pub const KEYS: &[Key] = &[
         "workers.*.cache_version",
         "text",
         "When set, its output is used again while parameters, inputs and this text stay the same",
+    ),
+    key(
+        "tools.default",
+        "`allow`, `require_approval` or `block`",
+        "Whether workers may call tools that no rule names",
+    ),
+    key(
+        "tools.rules",
+        "list of `{ tool, policy }`",
+        "Whether workers may call the tools that the pattern `tool` names (`*`, `?`, `{a,b}`); the first that fits counts",
     ),
     key(
         "repos.roots",

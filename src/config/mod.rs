@@ -21,7 +21,8 @@ use crate::{
     model::WorkerKey,
     run::WatchSettings,
     runner::{
-        CommandSettings, RunnerSettings, llm::LlmSettings, mcp::McpServerSettings, repo::git::CloneLimits,
+        CommandSettings, RunnerSettings, ToolSettings, llm::LlmSettings, mcp::McpServerSettings,
+        repo::git::CloneLimits,
     },
     runtime::telemetry::LogSettings,
 };
@@ -63,7 +64,9 @@ pub struct Config {
     pub repos: RepoSettings,
     /// The language model that workers may ask.
     pub llm: LlmSettings,
-    /// Tools that workers may call.
+    /// Which tools workers may call.
+    pub tools: ToolSettings,
+    /// Servers of tools that workers may call.
     pub mcp: McpSettings,
     /// The user's own programs.
     pub workers: BTreeMap<WorkerKey, CommandSettings>,
@@ -91,7 +94,7 @@ pub struct RepoSettings {
     pub clone_timeout: Duration,
 }
 
-/// Tools that workers may call.
+/// Servers of tools that workers may call.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct McpSettings {
@@ -138,6 +141,7 @@ impl Default for Config {
             session: SessionSettings::default(),
             repos: RepoSettings::default(),
             llm: LlmSettings::default(),
+            tools: ToolSettings::default(),
             mcp: McpSettings::default(),
             workers: BTreeMap::new(),
             folder: PathBuf::from("."),

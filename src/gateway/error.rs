@@ -118,11 +118,6 @@ pub struct NotPending {
 #[error("the gateway is draining")]
 pub struct Draining;
 
-/// This gateway does not offer what was asked for.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{0} is not offered")]
-pub struct NotOffered(pub &'static str);
-
 /// A fault of the gateway. Its inside is logged here, once; the caller reads nothing of it.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("internal error")]
@@ -301,16 +296,6 @@ impl Cause for Draining {
 
     fn reason(&self) -> &'static str {
         "DRAINING"
-    }
-}
-
-impl Cause for NotOffered {
-    fn code(&self) -> Code {
-        Code::Unimplemented
-    }
-
-    fn reason(&self) -> &'static str {
-        "NOT_OFFERED"
     }
 }
 

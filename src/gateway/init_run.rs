@@ -88,6 +88,7 @@ impl Gateway {
             params: Default::default(),
             if_busy: Default::default(),
             key: None,
+            cancel_on_disconnect: false,
         };
         match self.begin_run(begun).await {
             Ok(run_id) => Ok(run_id),

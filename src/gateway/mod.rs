@@ -33,8 +33,8 @@ use idempotency::KeyLocks;
 
 pub use cancel_run::CancelRunError;
 pub use error::{
-    BadCursor, BadSessionCursor, Draining, Inner, MalformedField, MissingField, NotOffered, NotPending,
-    OperationError, ReadSessionError, RunIdError, RunNotActive, SessionIdError, UnknownWorker,
+    BadCursor, BadSessionCursor, Draining, Inner, MalformedField, MissingField, NotPending, OperationError,
+    ReadSessionError, RunIdError, RunNotActive, SessionIdError, UnknownWorker,
 };
 pub use get_run::GetRunError;
 pub use get_session::GetSessionError;
@@ -44,7 +44,7 @@ pub use list_runs::{ListRuns, ListRunsError, RunList};
 pub use list_workers::{ListWorkersError, ListedWorker};
 pub use open_session::{OpenSession, OpenSessionError};
 pub use start_run::{StartRun, StartRunError};
-pub use submit_answer::{SubmitAnswer, SubmitAnswerError};
+pub use submit_answer::{SubmitAnswerError, SubmitApproval, SubmitToolResult};
 pub use submit_run_input::{SubmitRunInput, SubmitRunInputError};
 pub use watch_run::{WatchRun, WatchRunError};
 pub use watch_session::{BeginSessionWatchError, SessionWatch, WatchSession};

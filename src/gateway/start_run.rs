@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Caller, Draining, Gateway, Inner, KeyReused, MalformedField, MissingField, NotOffered, ReadSessionError,
+    Caller, Draining, Gateway, Inner, KeyReused, MalformedField, MissingField, ReadSessionError,
     SessionIdError, UnknownWorker, complete,
     error::{operation_error, pass_on},
 };
@@ -48,6 +48,7 @@ pub(super) struct BeginRun {
     pub(super) params: BTreeMap<String, String>,
     pub(super) if_busy: IfBusy,
     pub(super) key: Option<IdempotencyKey>,
+    pub(super) cancel_on_disconnect: bool,
 }
 
 operation_error! {
@@ -55,7 +56,6 @@ operation_error! {
     pub enum StartRunError {
         MissingField(MissingField),
         MalformedField(MalformedField),
-        NotOffered(NotOffered),
         KeyReused(KeyReused),
         UnknownWorker(UnknownWorker),
         SessionNotFound(SessionNotFound),
@@ -98,7 +98,6 @@ impl Gateway {
         };
         check_params(&request.params)?;
         check_key(&request.idempotency_key)?;
-        check_offered(&request)?;
         let session = self.sessions.get(&session_id).await.map_err(ReadSessionError::from)?;
         let resolver = self.launcher.contexts().of(&session_id).resolver(&session);
         let worker = resolver.resolve(&key).ok_or(UnknownWorker(key))?;
@@ -106,8 +105,8 @@ impl Gateway {
         let text = &request.idempotency_key;
         let key = (!text.is_empty())
             .then(|| IdempotencyKey::new(&session_id, text, &canonical(&pipeline_id, &request)));
-        let StartRun { params, if_busy, .. } = request;
-        let begun = BeginRun { session_id, pipeline_id, params, if_busy, key: None };
+        let StartRun { params, if_busy, cancel_on_disconnect, .. } = request;
+        let begun = BeginRun { session_id, pipeline_id, params, if_busy, key: None, cancel_on_disconnect };
         let gateway = self.clone();
         complete(async move {
             match key {
@@ -122,7 +121,7 @@ impl Gateway {
     /// simultaneous calls for one session exactly one gets it.
     pub(super) async fn begin_run(&self, begun: BeginRun) -> Result<RunId, BeginRunError> {
         self.check_open()?;
-        let BeginRun { session_id, pipeline_id, params, if_busy, key } = begun;
+        let BeginRun { session_id, pipeline_id, params, if_busy, key, cancel_on_disconnect } = begun;
         let run_id = clock::new_run_id();
         let claimed = self.sessions.claim(&session_id, run_id, if_busy).await?;
         let log = BeginLog {
@@ -131,6 +130,7 @@ impl Gateway {
             pipeline_id: pipeline_id.clone(),
             params: params.clone(),
             key,
+            cancel_on_disconnect,
         };
         let writer = match self.runs.create(log).await {
             Ok(writer) => writer,
@@ -181,13 +181,6 @@ fn check_key(key: &str) -> Result<(), MalformedField> {
     if key.len() > MAX_KEY_BYTES {
         let problem = format!("is longer than {MAX_KEY_BYTES} bytes");
         return Err(MalformedField { field: "idempotency_key", problem });
-    }
-    Ok(())
-}
-
-fn check_offered(request: &StartRun) -> Result<(), NotOffered> {
-    if request.cancel_on_disconnect {
-        return Err(NotOffered("cancel_on_disconnect"));
     }
     Ok(())
 }

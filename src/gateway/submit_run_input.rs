@@ -1,14 +1,14 @@
 //! SubmitRunInput: answer the run that waits for the person, or start the continuation of the conversation.
 
 use super::{
-    Caller, Draining, Gateway, Inner, MalformedField, MissingField, ReadSessionError, RunNotActive,
-    SessionIdError, complete,
+    Caller, Draining, Gateway, Inner, MalformedField, MissingField, NotPending, ReadSessionError,
+    RunNotActive, SessionIdError, complete,
     error::{operation_error, pass_on},
     start_run::{BeginRun, BeginRunError, PLAN_PIPELINE},
 };
 use crate::{
-    model::{RunId, Session, limits},
-    run::{ListRuns, LogFull, LogUnavailable},
+    model::{Answer, RequestKey, RequestKind, RunId, Session, limits},
+    run::{AnswerError, ListRuns, LogFull, LogUnavailable, ReadRunError, RunNotFound, RunUnreadable},
     session::{IfBusy, SessionBusy, SessionNotFound, SessionQueueFull},
 };
 
@@ -21,6 +21,8 @@ pub struct SubmitRunInput {
     pub run_id: String,
     /// What the person says.
     pub input: String,
+    /// The question that is answered; empty: the oldest open one. Where it is given, nothing is begun.
+    pub input_request_id: String,
 }
 
 operation_error! {
@@ -30,6 +32,9 @@ operation_error! {
         MalformedField(MalformedField),
         SessionNotFound(SessionNotFound),
         RunNotActive(RunNotActive),
+        RunNotFound(RunNotFound),
+        RunUnreadable(RunUnreadable),
+        NotPending(NotPending),
         SessionBusy(SessionBusy),
         SessionQueueFull(SessionQueueFull),
         LogFull(LogFull),
@@ -41,6 +46,7 @@ operation_error! {
 
 pass_on!(SessionIdError { MissingField, SessionNotFound } => SubmitRunInputError);
 pass_on!(ReadSessionError { SessionNotFound, Inner } => SubmitRunInputError);
+pass_on!(ReadRunError { RunNotFound, RunUnreadable } => SubmitRunInputError);
 pass_on!(
     BeginRunError { SessionNotFound, SessionBusy, SessionQueueFull, LogFull, LogUnavailable, Draining, Inner }
     => SubmitRunInputError
@@ -65,19 +71,51 @@ impl Gateway {
         let session = self.sessions.get(&session_id).await.map_err(ReadSessionError::from)?;
         self.check_run(&session, request.run_id.trim()).await?;
         let gateway = self.clone();
+        let question = match request.input_request_id.as_str() {
+            "" => None,
+            id => Some(RequestKey::new(RequestKind::Input, id)),
+        };
         complete(async move {
+            let answer = Answer::Input(input.clone());
+            if question.is_some() {
+                return gateway.answer_question(&session, &request.run_id, question, answer).await;
+            }
             if let Some(active) = session.active_run_id
-                && gateway.runs.answer(active, None, input.clone()).await.is_ok()
+                && gateway.runs.answer(active, None, answer).await.is_ok()
             {
                 return Ok(active);
             }
             let params = [("user_input".to_owned(), input)].into();
-            let if_busy = IfBusy::Reject;
-            let begun =
-                BeginRun { session_id, pipeline_id: PLAN_PIPELINE.into(), params, if_busy, key: None };
+            let begun = BeginRun {
+                session_id,
+                pipeline_id: PLAN_PIPELINE.into(),
+                params,
+                if_busy: IfBusy::Reject,
+                key: None,
+                cancel_on_disconnect: false,
+            };
             Ok(gateway.begin_run(begun).await?)
         })
         .await
+    }
+
+    /// Answers a question that the client names.
+    async fn answer_question(
+        &self,
+        session: &Session,
+        run_id: &str,
+        question: Option<RequestKey>,
+        answer: Answer,
+    ) -> Result<RunId, SubmitRunInputError> {
+        let named = RunId::parse(run_id.trim()).ok();
+        let run_id = named.or(session.active_run_id).or(session.latest_run_id);
+        let run_id = run_id.ok_or(MissingField("run_id"))?;
+        match self.runs.answer(run_id, question, answer).await {
+            Ok(()) => Ok(run_id),
+            Err(AnswerError::NotPending) => Err(NotPending { run_id, what: "this input" }.into()),
+            Err(AnswerError::LogFull(cause)) => Err(cause.into()),
+            Err(AnswerError::Read(error)) => Err(error.into()),
+        }
     }
 
     /// A run that the client names must be the one the session is at.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{ClientView, Cursor, RequestId, RunError, RunId, RunState, WorkerKey};
+use super::{ClientView, Closing, Cursor, RequestId, RequestKey, RunError, RunId, RunState, WorkerKey};
 
 /// One entry of a run's log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -63,6 +63,9 @@ pub enum EventKind {
         request_id: RequestId,
         /// The question.
         prompt: String,
+        /// When the worker stops waiting; unknown of questions that were asked before this was told.
+        #[serde(default)]
+        deadline: Option<Timestamp>,
     },
     /// The run waits for a tool of the client.
     ToolRequest {
@@ -87,6 +90,13 @@ pub enum EventKind {
         summary: String,
         /// When the worker stops waiting.
         expires_at: Timestamp,
+    },
+    /// The run waits no more for what it had asked.
+    Closed {
+        /// What it had asked.
+        request: RequestKey,
+        /// How that ended.
+        closing: Closing,
     },
     /// The run waits for capacity.
     Queued {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{ClientView, Draft, Entry, Event, EventKind, ViewContent};
+use super::{Answer, ClientView, Closing, Draft, Entry, Event, EventKind, ViewContent};
 
 impl Event {
     /// What it takes in memory as an [`Entry`], encoded forms included: they are made on demand and are about as large
@@ -27,12 +27,22 @@ fn content_bytes(message: &str, view: Option<&ClientView>, kind: &EventKind) -> 
         EventKind::ToolRequest { args, tool_name, .. } => tool_name.len() + value_bytes(args),
         EventKind::ApprovalRequired { summary, tool_name, .. } => summary.len() + tool_name.len(),
         EventKind::InputRequired { prompt, .. } => prompt.len(),
+        EventKind::Closed { request, closing } => request.id.0.len() + closing_bytes(closing),
         EventKind::Queued { reason, .. } => reason.len(),
         EventKind::Node { error, worker_key, .. } => error.len() + 2 * worker_key.as_str().len(),
         EventKind::Error(error) => error.message.len() + error.code.len(),
         EventKind::Log | EventKind::Progress | EventKind::State { .. } | EventKind::Cancelled => 0,
     };
     message.len() + view.map_or(0, view_bytes) + kind
+}
+
+fn closing_bytes(closing: &Closing) -> usize {
+    match closing {
+        Closing::Answered(Answer::Tool(result)) => value_bytes(result),
+        Closing::Answered(Answer::Input(text) | Answer::ToolFailed(text)) => text.len(),
+        Closing::Answered(Answer::Approved { reason } | Answer::Rejected { reason }) => reason.len(),
+        Closing::Expired | Closing::Withdrawn => 0,
+    }
 }
 
 fn view_bytes(view: &ClientView) -> usize {

@@ -41,8 +41,19 @@ pub const WRITER_BATCH: usize = 256;
 /// Bytes of events that a watcher takes from the log at a time. Bounds what a slow watcher holds.
 pub const WATCH_BATCH_BYTES: usize = 256 << 10;
 
-/// Questions that one run may ask in its life; the next one fails its worker. Guards the log against a loop.
-pub const REQUESTS_PER_RUN: usize = 1000;
+/// Requests that the workers of one run may make in its life, at about 150 bytes of memory each; the next one is refused.
+/// Guards the log against a loop.
+pub const REQUESTS_PER_RUN: usize = 10_000;
+
+/// Requests of one run that may be open at a time; the next one is refused. More than a person or a client has in view.
+pub const OPEN_REQUESTS: usize = 256;
+
+/// Bytes of the name of a request. Workers choose it; a longer one is refused.
+pub const REQUEST_ID_BYTES: usize = 128;
+
+/// Bytes of what a client answers to a request, in the larger of its wire formats. A larger answer is INVALID_ARGUMENT.
+/// It is an event of the log, so it fits into one.
+pub const ANSWER_BYTES: usize = 1 << 20;
 
 /// How often the workers of one run are begun, the first time included. A run that brings the gateway down each time must
 /// not do so for ever; beyond it the run ends like one that is not begun again at all.

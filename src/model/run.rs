@@ -1,21 +1,22 @@
 //! The run state machine: `state + command + now -> events`, without clock or I/O.
 //!
 //! ```text
-//! QUEUED ──start──> RUNNING <──answer── WAITING_INPUT     (a rerun leads back to QUEUED)
-//!    │                 │ ───ask──────────────^ │
+//! QUEUED ──start──> RUNNING <──close── WAITING_INPUT, WAITING_TOOL, WAITING_APPROVAL
+//!    │                 │ ───ask─────────────^ │          (a rerun leads back to QUEUED)
 //!    │                 ├──cancel──> CANCELLING <┘
 //!    └──cancel─┐       │                │
 //!              v     finish           finish
 //!        CANCELLED   SUCCEEDED, FAILED, CANCELLED
 //! ```
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{ClientView, Draft, Event, EventKind, RequestId, RunId, SessionId, Usage, WorkerKey};
+use super::{
+    Answer, ClientView, Closed, Closing, Draft, Event, EventKind, Request, RequestId, RequestKey,
+    RequestKind, Requests, RunId, SessionId, Usage, WorkerKey,
+};
 
 /// What is known of a run beside its log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,6 +42,9 @@ pub struct Run {
     /// How often its workers were begun from the start, this time included.
     #[serde(default = "first_attempt")]
     pub attempt: u32,
+    /// Whether it is cancelled when nobody watches it any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cancel_on_disconnect: bool,
 }
 
 /// Where a run stands.
@@ -105,22 +109,21 @@ pub enum Command {
     Start,
     /// A worker has something to say.
     Emit(Draft),
-    /// A worker asks the person and waits.
+    /// A worker asks something of the client and waits.
     Ask {
-        /// Names the question.
+        /// Names the request; each kind of request has names of its own.
         request_id: RequestId,
-        /// The question.
-        prompt: String,
+        /// What it asks.
+        request: Request,
+        /// When it stops waiting.
+        deadline: Timestamp,
     },
-    /// The person answers. Without a name the oldest open question is meant.
-    Answer {
-        /// Names the question.
-        request_id: Option<RequestId>,
-    },
-    /// A worker no longer waits for the answer.
-    Withdraw {
-        /// Names the question.
-        request_id: RequestId,
+    /// A request ends.
+    Close {
+        /// The request; none: the person's answer is for the oldest open question.
+        request: Option<RequestKey>,
+        /// How it ends.
+        closing: Closing,
     },
     /// Somebody wants it to stop.
     Cancel {
@@ -159,6 +162,9 @@ pub enum Refused {
     /// It waits for no such answer.
     #[error("the run does not wait for this answer")]
     NotWaiting,
+    /// It was given another answer.
+    #[error("the run was given another answer")]
+    AnsweredOtherwise,
     /// The worker used a name for two questions.
     #[error("the request id {0} was used before")]
     RequestIdUsed(RequestId),
@@ -173,22 +179,20 @@ pub struct RunMachine {
     run: Run,
     progress_percent: u8,
     cancel_reason: String,
-    questions: BTreeMap<RequestId, Question>,
-    asked: u64,
+    requests: Requests,
     stop: Option<Stop>,
     left: bool,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-struct Question {
-    place: u64,
-    open: bool,
 }
 
 impl RunState {
     /// True for the three states that no run leaves.
     pub fn is_terminal(self) -> bool {
         matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
+    }
+
+    /// True while a worker waits for an answer of the client.
+    pub fn is_waiting(self) -> bool {
+        matches!(self, Self::WaitingInput | Self::WaitingTool | Self::WaitingApproval)
     }
 
     /// The state's name in lower case.
@@ -243,10 +247,18 @@ impl RunMachine {
             last_sequence: 0,
             error: None,
             attempt: 1,
+            cancel_on_disconnect: false,
         };
         let mut machine = Self::restore(run, 0);
         let event = machine.state_event(RunState::Queued, "", now);
         (machine, event)
+    }
+
+    /// The same run, cancelled when nobody watches it any more, or not.
+    #[must_use]
+    pub fn cancelled_on_disconnect(mut self, cancel: bool) -> Self {
+        self.run.cancel_on_disconnect = cancel;
+        self
     }
 
     /// A run whose workers are gone with their process: what is known of it, and the progress that its newest event told.
@@ -256,8 +268,7 @@ impl RunMachine {
             run,
             progress_percent,
             cancel_reason: String::new(),
-            questions: BTreeMap::new(),
-            asked: 0,
+            requests: Requests::default(),
             stop: None,
             left: false,
         }
@@ -284,9 +295,8 @@ impl RunMachine {
         match command {
             Command::Start => self.start(now),
             Command::Emit(draft) => Ok(vec![self.number(draft, now)]),
-            Command::Ask { request_id, prompt } => self.ask(request_id, prompt, now),
-            Command::Answer { request_id } => self.close(request_id, "input received", now),
-            Command::Withdraw { request_id } => self.close(Some(request_id), "input no longer awaited", now),
+            Command::Ask { request_id, request, deadline } => self.ask(request_id, request, deadline, now),
+            Command::Close { request, closing } => self.close(request, closing, now),
             Command::Cancel { reason } => Ok(self.cancel(reason, now)),
             Command::Finish(outcome) => Ok(self.end(outcome, now)),
             Command::Rerun => Ok(vec![self.rerun(now)]),
@@ -294,10 +304,9 @@ impl RunMachine {
         }
     }
 
-    /// The question that an answer without a name is for.
-    pub fn oldest_open_question(&self) -> Option<&RequestId> {
-        let open = self.questions.iter().filter(|(_, it)| it.open);
-        open.min_by_key(|(_, it)| it.place).map(|(id, _)| id)
+    /// What the run asked and how that ended.
+    pub fn requests(&self) -> &Requests {
+        &self.requests
     }
 
     fn start(&mut self, now: Timestamp) -> Result<Vec<Event>, Refused> {
@@ -313,7 +322,7 @@ impl RunMachine {
         if self.run.state == RunState::Cancelling {
             return self.finish(Outcome::Cancelled, now);
         }
-        self.questions.clear();
+        self.requests.clear();
         // A run whose workers never began is still at its first attempt.
         if self.run.started_at.is_some() {
             self.run.attempt += 1;
@@ -321,41 +330,57 @@ impl RunMachine {
         self.state_event(RunState::Queued, "the gateway ended meanwhile; the run begins again", now)
     }
 
-    fn ask(&mut self, request_id: RequestId, prompt: String, now: Timestamp) -> Result<Vec<Event>, Refused> {
-        if !matches!(self.run.state, RunState::Running | RunState::WaitingInput) {
-            return Err(Refused::NotRunning);
-        }
-        if self.questions.contains_key(&request_id) {
-            return Err(Refused::RequestIdUsed(request_id));
-        }
-        if self.questions.len() >= super::limits::REQUESTS_PER_RUN {
-            return Err(Refused::TooManyOpen);
-        }
-        self.questions.insert(request_id.clone(), Question { place: self.asked, open: true });
-        self.asked += 1;
-        let asked = Draft::new(EventKind::InputRequired { request_id, prompt: prompt.clone() }, prompt);
-        let mut events = vec![self.number(asked, now)];
-        if self.run.state == RunState::Running {
-            events.push(self.state_event(RunState::WaitingInput, "", now));
-        }
-        Ok(events)
-    }
-
-    fn close(
+    fn ask(
         &mut self,
-        name: Option<RequestId>,
-        message: &str,
+        request_id: RequestId,
+        request: Request,
+        deadline: Timestamp,
         now: Timestamp,
     ) -> Result<Vec<Event>, Refused> {
-        let name = name.or_else(|| self.oldest_open_question().cloned()).ok_or(Refused::NotWaiting)?;
-        match self.questions.get_mut(&name) {
-            Some(question) if question.open => question.open = false,
-            _ => return Err(Refused::NotWaiting),
+        if self.run.state != RunState::Running && !self.run.state.is_waiting() {
+            return Err(Refused::NotRunning);
         }
-        if self.run.state == RunState::WaitingInput && self.oldest_open_question().is_none() {
-            return Ok(vec![self.state_event(RunState::Running, message, now)]);
+        self.requests.ask(RequestKey { kind: request.kind(), id: request_id.clone() })?;
+        let draft = request_draft(request_id, request, deadline);
+        Ok(self.with_state_waited_in(draft, now))
+    }
+
+    /// A run that was asked to stop takes no more answers: its workers do not wait for them.
+    fn close(
+        &mut self,
+        request: Option<RequestKey>,
+        closing: Closing,
+        now: Timestamp,
+    ) -> Result<Vec<Event>, Refused> {
+        let request = request.or_else(|| self.requests.oldest(RequestKind::Input).cloned());
+        let request = request.ok_or(Refused::NotWaiting)?;
+        let stopping = self.run.state == RunState::Cancelling;
+        if stopping && matches!(closing, Closing::Answered(_)) && self.requests.open().contains(&request) {
+            return Err(Refused::NotWaiting);
         }
-        Ok(vec![self.number(Draft::log(message), now)])
+        match self.requests.close(&request, &closing)? {
+            Closed::Before => Ok(Vec::new()),
+            Closed::Now => {
+                let message = closing_message(request.kind, &closing);
+                let draft = Draft::new(EventKind::Closed { request, closing }, message);
+                Ok(self.with_state_waited_in(draft, now))
+            }
+        }
+    }
+
+    /// The event, and the state of the run after it if that is another one: the oldest open request decides.
+    fn with_state_waited_in(&mut self, draft: Draft, now: Timestamp) -> Vec<Event> {
+        let mut events = vec![self.number(draft, now)];
+        let state = match self.requests.awaited() {
+            None => RunState::Running,
+            Some(RequestKind::Input) => RunState::WaitingInput,
+            Some(RequestKind::Tool) => RunState::WaitingTool,
+            Some(RequestKind::Approval) => RunState::WaitingApproval,
+        };
+        if self.run.state != RunState::Cancelling && self.run.state != state {
+            events.push(self.state_event(state, "", now));
+        }
+        events
     }
 
     fn cancel(&mut self, reason: String, now: Timestamp) -> Vec<Event> {
@@ -442,6 +467,46 @@ fn first_attempt() -> u32 {
     1
 }
 
+/// The event that tells a request to who can answer it.
+fn request_draft(request_id: RequestId, request: Request, deadline: Timestamp) -> Draft {
+    match request {
+        Request::Input { prompt } => {
+            let message = prompt.clone();
+            Draft::new(EventKind::InputRequired { request_id, prompt, deadline: Some(deadline) }, message)
+        }
+        Request::Tool { tool_name, args } => {
+            let message = format!("waits for the tool {tool_name}");
+            Draft::new(
+                EventKind::ToolRequest { tool_call_id: request_id, tool_name, args, deadline },
+                message,
+            )
+        }
+        Request::Approval { tool_call_id, tool_name, summary } => {
+            let message = summary.clone();
+            let (approval_id, expires_at) = (request_id, deadline);
+            let kind =
+                EventKind::ApprovalRequired { approval_id, tool_call_id, tool_name, summary, expires_at };
+            Draft::new(kind, message)
+        }
+    }
+}
+
+fn closing_message(kind: RequestKind, closing: &Closing) -> &'static str {
+    match (kind, closing) {
+        (_, Closing::Answered(Answer::Input(_))) => "input received",
+        (_, Closing::Answered(Answer::Tool(_))) => "tool result received",
+        (_, Closing::Answered(Answer::ToolFailed(_))) => "the tool failed",
+        (_, Closing::Answered(Answer::Approved { .. })) => "approved",
+        (_, Closing::Answered(Answer::Rejected { .. })) => "rejected",
+        (RequestKind::Input, Closing::Expired) => "nobody answered in time",
+        (RequestKind::Tool, Closing::Expired) => "the tool gave no result in time",
+        (RequestKind::Approval, Closing::Expired) => "nobody decided in time",
+        (RequestKind::Input, Closing::Withdrawn) => "input no longer awaited",
+        (RequestKind::Tool, Closing::Withdrawn) => "tool result no longer awaited",
+        (RequestKind::Approval, Closing::Withdrawn) => "approval no longer awaited",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -450,7 +515,18 @@ mod tests {
     use super::*;
 
     fn commands() -> impl Strategy<Value = Vec<Command>> {
-        let name = || (0..4u8).prop_map(|it| RequestId(it.to_string()));
+        let key = || {
+            let kind =
+                prop_oneof![Just(RequestKind::Input), Just(RequestKind::Tool), Just(RequestKind::Approval)];
+            (kind, 0..3u8).prop_map(|(kind, id)| RequestKey::new(kind, id.to_string()))
+        };
+        let closing = prop_oneof![
+            (0..2u8).prop_map(|it| Closing::Answered(Answer::Input(it.to_string()))),
+            (0..2u8).prop_map(|it| Closing::Answered(Answer::Tool(it.into()))),
+            Just(Closing::Answered(Answer::Rejected { reason: String::new() })),
+            Just(Closing::Expired),
+            Just(Closing::Withdrawn),
+        ];
         let outcome = prop_oneof![
             Just(Outcome::Cancelled),
             Just(Outcome::Failed(RunError::permanent("worker_failed", "no"))),
@@ -459,15 +535,26 @@ mod tests {
         let command = prop_oneof![
             2 => Just(Command::Start),
             6 => (0..=120u8).prop_map(|it| Command::Emit(Draft::log("…").with_progress(it))),
-            3 => name().prop_map(|request_id| Command::Ask { request_id, prompt: "?".into() }),
-            3 => proptest::option::of(name()).prop_map(|request_id| Command::Answer { request_id }),
-            1 => name().prop_map(|request_id| Command::Withdraw { request_id }),
+            4 => key().prop_map(ask),
+            5 => (proptest::option::of(key()), closing)
+                .prop_map(|(request, closing)| Command::Close { request, closing }),
             1 => Just(Command::Cancel { reason: "enough".into() }),
             1 => outcome.prop_map(Command::Finish),
             1 => Just(Command::Rerun),
             1 => prop_oneof![Just(Stop::Interrupt), Just(Stop::Leave)].prop_map(Command::Stop),
         ];
         proptest::collection::vec(command, 0..40)
+    }
+
+    fn ask(RequestKey { kind, id }: RequestKey) -> Command {
+        let request = match kind {
+            RequestKind::Input => Request::Input { prompt: "?".into() },
+            RequestKind::Tool => Request::Tool { tool_name: "t".into(), args: Value::Null },
+            RequestKind::Approval => {
+                Request::Approval { tool_call_id: "".into(), tool_name: "t".into(), summary: "s".into() }
+            }
+        };
+        Command::Ask { request_id: id, request, deadline: Timestamp::UNIX_EPOCH }
     }
 
     fn fresh() -> (RunMachine, Event) {
@@ -506,16 +593,36 @@ mod tests {
         }
 
         #[test]
-        fn a_run_waits_exactly_while_a_question_is_open(commands in commands()) {
+        fn a_run_waits_exactly_while_a_request_is_open(commands in commands()) {
             let (mut machine, _) = fresh();
             for command in commands {
                 let _ = machine.apply(command, Timestamp::UNIX_EPOCH);
-                if machine.run().state == RunState::WaitingInput {
-                    prop_assert!(machine.oldest_open_question().is_some());
+                let awaited = match machine.run().state {
+                    RunState::Running => None,
+                    RunState::WaitingInput => Some(RequestKind::Input),
+                    RunState::WaitingTool => Some(RequestKind::Tool),
+                    RunState::WaitingApproval => Some(RequestKind::Approval),
+                    _ => continue,
+                };
+                prop_assert_eq!(machine.requests().awaited(), awaited);
+            }
+        }
+
+        #[test]
+        fn the_log_tells_of_each_request_once_and_of_its_end_once(commands in commands()) {
+            let (mut machine, _) = fresh();
+            let mut told = Requests::default();
+            for command in commands {
+                let mut now = Vec::new();
+                for event in machine.apply(command, Timestamp::UNIX_EPOCH).unwrap_or_default() {
+                    told.replay(&event.kind);
+                    now.extend(match event.kind {
+                        EventKind::Closed { request, .. } => Some(request),
+                        _ => None,
+                    });
                 }
-                if machine.run().state == RunState::Running {
-                    prop_assert!(machine.oldest_open_question().is_none());
-                }
+                prop_assert!(now.len() <= 1);
+                prop_assert_eq!(machine.requests(), &told, "the log is enough to know what is asked");
             }
         }
 
@@ -587,14 +694,39 @@ mod tests {
     }
 
     #[test]
-    fn a_question_is_answered_once() {
+    fn the_oldest_request_decides_what_is_waited_for() {
         let (mut machine, _) = fresh();
-        machine.apply(Command::Start, Timestamp::UNIX_EPOCH).unwrap();
-        let request_id = RequestId("q".into());
-        let ask = Command::Ask { request_id: request_id.clone(), prompt: "?".into() };
-        machine.apply(ask, Timestamp::UNIX_EPOCH).unwrap();
-        let answer = Command::Answer { request_id: Some(request_id) };
-        assert!(machine.apply(answer.clone(), Timestamp::UNIX_EPOCH).is_ok());
-        assert_eq!(machine.apply(answer, Timestamp::UNIX_EPOCH), Err(Refused::NotWaiting));
+        let mut apply = |command| {
+            let events = machine.apply(command, Timestamp::UNIX_EPOCH)?;
+            Ok::<_, Refused>((events.len(), machine.run().state))
+        };
+        let [tool, input] =
+            [(RequestKind::Tool, "t"), (RequestKind::Input, "i")].map(|(kind, id)| RequestKey::new(kind, id));
+        let result = |text: &str| Command::Close {
+            request: Some(tool.clone()),
+            closing: Closing::Answered(Answer::Tool(text.into())),
+        };
+        assert_eq!(apply(Command::Start), Ok((1, RunState::Running)));
+        assert_eq!(apply(ask(tool.clone())), Ok((2, RunState::WaitingTool)));
+        assert_eq!(apply(ask(input)), Ok((1, RunState::WaitingTool)));
+        assert_eq!(apply(result("a")), Ok((2, RunState::WaitingInput)));
+        assert_eq!(apply(result("a")), Ok((0, RunState::WaitingInput)), "the same answer again");
+        assert_eq!(apply(result("b")), Err(Refused::AnsweredOtherwise));
+        let words = Closing::Answered(Answer::Input("hello".into()));
+        assert_eq!(apply(Command::Close { request: None, closing: words }), Ok((2, RunState::Running)));
+    }
+
+    #[test]
+    fn a_run_that_is_to_stop_takes_no_answer() {
+        let (mut machine, _) = fresh();
+        let mut apply = |command| machine.apply(command, Timestamp::UNIX_EPOCH);
+        let key = RequestKey::new(RequestKind::Approval, "a");
+        apply(Command::Start).unwrap();
+        apply(ask(key.clone())).unwrap();
+        apply(Command::Cancel { reason: String::new() }).unwrap();
+        let close = |closing| Command::Close { request: Some(key.clone()), closing };
+        let approved = Closing::Answered(Answer::Approved { reason: String::new() });
+        assert_eq!(apply(close(approved)), Err(Refused::NotWaiting));
+        assert_eq!(apply(close(Closing::Withdrawn)).map(|it| it.len()), Ok(1));
     }
 }

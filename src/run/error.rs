@@ -164,6 +164,20 @@ pub enum EmitError {
     Gone,
 }
 
+/// Why a run takes no answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum AnswerError {
+    /// It waits for no such answer, or was given another one.
+    #[error("the run does not wait for this answer")]
+    NotPending,
+    /// Its log takes nothing more.
+    #[error(transparent)]
+    LogFull(#[from] LogFull),
+    /// It cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadRunError),
+}
+
 impl ReadRunError {
     pub(super) fn new(run_id: RunId, error: &ReadError) -> Self {
         match error {

@@ -1,5 +1,6 @@
 //! Runs: the map from run id to channel, the writer of each run, and reading its log.
 
+mod audience;
 mod error;
 #[cfg(test)]
 mod model_check;
@@ -13,8 +14,8 @@ mod watch_settings;
 mod writer;
 
 pub use error::{
-    CursorExpired, CursorOutOfRange, EmitError, LogFull, LogUnavailable, ReadRunError, RunNotFound,
-    RunUnreadable, SessionEnded, StartWriterError, WatchEnd, WatchError, WatchSessionError,
+    AnswerError, CursorExpired, CursorOutOfRange, EmitError, LogFull, LogUnavailable, ReadRunError,
+    RunNotFound, RunUnreadable, SessionEnded, StartWriterError, WatchEnd, WatchError, WatchSessionError,
 };
 pub use retention::sweep_ended;
 pub use runs::{BeginLog, Runs, TakenUp};

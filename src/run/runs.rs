@@ -10,13 +10,16 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    EmitError, LogFull, LogUnavailable, ReadRunError, SessionRuns, SessionWatch, StartWriterError, Watch, WatchError,
-    WatchSessionError, WatchSettings, WriterHandle, reader::Reader, writer::Writer,
+    AnswerError, EmitError, LogFull, LogUnavailable, ReadRunError, SessionRuns, SessionWatch,
+    StartWriterError, Watch, WatchError, WatchSessionError, WatchSettings, WriterHandle,
+    audience::{Audience, Watched},
+    reader::Reader,
+    writer::Writer,
 };
 use crate::{
     model::{
-        Command, IdempotencyKey, Position, Refused, RequestId, Run, RunId, RunMachine, RunState, SessionId,
-        SessionPosition, Stop, WorkerKey,
+        Answer, Closed, Closing, Command, IdempotencyKey, Position, Refused, RequestKey, Requests, Run,
+        RunId, RunMachine, RunState, SessionId, SessionPosition, Stop, WorkerKey, limits,
     },
     runtime::{
         clock,
@@ -32,6 +35,7 @@ pub struct Runs {
     log: Arc<dyn RunLog>,
     live: Arc<Mutex<HashMap<RunId, WriterHandle>>>,
     watching: WatchSettings,
+    audience: Audience,
     shutdown: Shutdown,
 }
 
@@ -48,6 +52,8 @@ pub struct BeginLog {
     pub params: BTreeMap<String, String>,
     /// What the client named the request by.
     pub key: Option<IdempotencyKey>,
+    /// Whether the run is cancelled when nobody watches it any more.
+    pub cancel_on_disconnect: bool,
 }
 
 /// A run that was cut short, with a writer again.
@@ -66,7 +72,13 @@ pub struct TakenUp {
 impl Runs {
     /// Runs whose events are kept in `log`.
     pub fn new(log: Arc<dyn RunLog>, shutdown: Shutdown) -> Self {
-        Self { log, live: Arc::default(), watching: WatchSettings::default(), shutdown }
+        Self {
+            log,
+            live: Arc::default(),
+            watching: WatchSettings::default(),
+            audience: Audience::default(),
+            shutdown,
+        }
     }
 
     /// The same, watched as set.
@@ -77,8 +89,9 @@ impl Runs {
 
     /// Begins the log of a new run and starts its writer.
     pub async fn create(&self, begun: BeginLog) -> Result<WriterHandle, StartWriterError> {
-        let BeginLog { run_id, session_id, pipeline_id, params, key } = begun;
+        let BeginLog { run_id, session_id, pipeline_id, params, key, cancel_on_disconnect } = begun;
         let (machine, first) = RunMachine::create(run_id, session_id, pipeline_id, clock::now());
+        let machine = machine.cancelled_on_disconnect(cancel_on_disconnect);
         let new = NewRun { run: machine.run().clone(), events: vec![first], params, key };
         self.log.create(new).await.map_err(|error| match error {
             CreateError::Exists => StartWriterError::Exists(run_id),
@@ -122,9 +135,14 @@ impl Runs {
     }
 
     fn start_writer(&self, machine: RunMachine) -> WriterHandle {
-        let run_id = machine.run().run_id;
+        let Run { run_id, session_id, cancel_on_disconnect, .. } = machine.run().clone();
         let (writer, handle) = Writer::new(machine, self.log.clone());
         self.live().insert(run_id, handle.clone());
+        if cancel_on_disconnect {
+            let grace = self.watching.disconnect_grace;
+            let gone = self.audience.clone().cancel_when_gone(handle.clone(), session_id, grace);
+            task::spawn(TaskKind::RunGuard, gone);
+        }
         let runs = self.clone();
         task::spawn(TaskKind::RunWriter, async move {
             writer.run().await;
@@ -154,24 +172,49 @@ impl Runs {
         Ok(self.get(run_id).await?.state)
     }
 
-    /// Hands the person's answer to a run that waits for it.
+    /// Hands an answer to the run that waits for it. Without a name the person's oldest open question is meant. The same
+    /// answer again is taken, also when the run has ended.
     pub async fn answer(
         &self,
         run_id: RunId,
-        request: Option<RequestId>,
-        text: String,
-    ) -> Result<RunState, EmitError> {
+        request: Option<RequestKey>,
+        answer: Answer,
+    ) -> Result<(), AnswerError> {
         let writer = self.live().get(&run_id).cloned();
-        match writer {
-            Some(writer) => writer.answer(request, text).await,
-            None => Err(EmitError::Refused(Refused::NotWaiting)),
+        if let Some(writer) = writer {
+            match writer.close(request.clone(), Closing::Answered(answer.clone())).await {
+                Ok(_) => return Ok(()),
+                Err(EmitError::Refused(Refused::Ended(_)) | EmitError::Gone) => {}
+                Err(EmitError::Refused(_)) => return Err(AnswerError::NotPending),
+                Err(EmitError::Full) => return Err(LogFull.into()),
+            }
+        }
+        let mut requests = self.requests_of(run_id).await?;
+        let closed = request.map(|it| requests.close(&it, &Closing::Answered(answer)));
+        match closed {
+            Some(Ok(Closed::Before)) => Ok(()),
+            _ => Err(AnswerError::NotPending),
+        }
+    }
+
+    /// What the log of a run tells of what it asked.
+    async fn requests_of(&self, run_id: RunId) -> Result<Requests, ReadRunError> {
+        let mut requests = Requests::default();
+        let mut after = 0;
+        loop {
+            let read = self.log.read(run_id, after, limits::WATCH_BATCH_BYTES).await;
+            let read = read.map_err(|error| ReadRunError::new(run_id, &error))?;
+            let Some(last) = read.entries.last() else { return Ok(requests) };
+            after = last.event.sequence;
+            read.entries.iter().for_each(|it| requests.replay(&it.event.kind));
         }
     }
 
     /// Begins to read a run's log at `position`.
     pub async fn watch(&self, run_id: RunId, position: Position) -> Result<Watch, WatchError> {
+        let present = self.audience.join(Watched::Run(run_id));
         let reader = Reader::open(self.log.clone(), run_id, position).await?;
-        Ok(Watch::new(reader, self.watching, self.draining()))
+        Ok(Watch::new(reader, self.watching, self.draining()).counted(present))
     }
 
     /// Begins to read the logs of all runs of a session at `position`.
@@ -180,7 +223,11 @@ impl Runs {
         session_id: SessionId,
         position: SessionPosition,
     ) -> Result<SessionWatch, WatchSessionError> {
-        SessionWatch::open(self.log.clone(), session_id, position, self.watching, self.draining()).await
+        let present = self.audience.join(Watched::Session(session_id.clone()));
+        let watch =
+            SessionWatch::open(self.log.clone(), session_id, position, self.watching, self.draining())
+                .await?;
+        Ok(watch.counted(present))
     }
 
     /// Follows the runs of a session as they begin, from now on.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{ReadRunError, WatchEnd, WatchSettings, reader::Reader};
+use super::{ReadRunError, WatchEnd, WatchSettings, audience::Present, reader::Reader};
 use crate::{model::Entry, storage::ReadError};
 
 /// A watcher's place in a run's log. Holds no events between reads, so a slow watcher costs nothing.
@@ -12,11 +12,17 @@ pub struct Watch {
     reader: Reader,
     settings: WatchSettings,
     draining: CancellationToken,
+    _present: Option<Present>,
 }
 
 impl Watch {
     pub(super) fn new(reader: Reader, settings: WatchSettings, draining: CancellationToken) -> Self {
-        Self { reader, settings, draining }
+        Self { reader, settings, draining, _present: None }
+    }
+
+    /// The same, counted as somebody who watches the run.
+    pub(super) fn counted(self, present: Present) -> Self {
+        Self { _present: Some(present), ..self }
     }
 
     /// Merges deltas and drops superseded progress of what was there when the watch began.
@@ -114,7 +120,7 @@ mod tests {
     }
 
     fn settings(pause: Duration) -> WatchSettings {
-        WatchSettings { coalesce: Coalesce::try_from(pause).unwrap() }
+        WatchSettings { coalesce: Coalesce::try_from(pause).unwrap(), ..WatchSettings::default() }
     }
 
     async fn watch(log: &Arc<MemoryRunLog>, machine: &RunMachine, pause: Duration) -> Watch {

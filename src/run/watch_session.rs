@@ -6,7 +6,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    CursorExpired, ReadRunError, WatchEnd, WatchError, WatchSessionError, WatchSettings, reader::Reader,
+    CursorExpired, ReadRunError, WatchEnd, WatchError, WatchSessionError, WatchSettings, audience::Present,
+    reader::Reader,
 };
 use crate::{
     model::{Digest, Entry, Position, RunId, SessionEntry, SessionId, SessionPlace, SessionPosition},
@@ -34,6 +35,7 @@ pub struct SessionWatch {
     draining: CancellationToken,
     /// Runs are told compactly as far as they go when they are opened. Not set any more once all has been told.
     compact: bool,
+    _present: Option<Present>,
 }
 
 impl SessionWatch {
@@ -49,9 +51,9 @@ impl SessionWatch {
         let hints = log.follow_session(&session_id).await;
         let digest = SessionPlace::digest_of(&session_id);
         let place = SessionPlace::start();
-        let (open, turn, compact) = (Vec::new(), 0, false);
+        let (open, turn, compact, _present) = (Vec::new(), 0, false, None);
         let mut watch =
-            Self { log, session_id, digest, place, open, turn, hints, settings, draining, compact };
+            Self { log, session_id, digest, place, open, turn, hints, settings, draining, compact, _present };
         match position {
             SessionPosition::Start => {}
             SessionPosition::Now => watch.begin_now().await?,
@@ -67,6 +69,11 @@ impl SessionWatch {
         self.compact = true;
         self.open.iter_mut().for_each(|(_, reader)| reader.compact());
         self
+    }
+
+    /// The same, counted as somebody who watches the session.
+    pub(super) fn counted(self, present: Present) -> Self {
+        Self { _present: Some(present), ..self }
     }
 
     /// The session.

@@ -9,12 +9,15 @@ use serde::{Deserialize, Serialize};
 const SENSIBLE: RangeInclusive<Duration> = Duration::from_millis(2)..=Duration::from_millis(20);
 
 /// How runs are watched.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WatchSettings {
     /// How long a watcher that has seen everything waits after it was told that there is more, to take all that has come
     /// meanwhile in one write.
     pub coalesce: Coalesce,
+    /// A run that was started with `cancel_on_disconnect` is cancelled when nobody has watched it for so long.
+    #[serde(with = "duration")]
+    pub disconnect_grace: Duration,
 }
 
 /// A pause between the news of an event and its delivery: none, or from 2 to 20 milliseconds.
@@ -30,6 +33,12 @@ pub struct BadCoalesce;
 #[derive(Serialize, Deserialize)]
 #[serde(transparent)]
 struct Spelt(#[serde(with = "duration")] Duration);
+
+impl Default for WatchSettings {
+    fn default() -> Self {
+        Self { coalesce: Coalesce::default(), disconnect_grace: Duration::from_secs(30) }
+    }
+}
 
 impl Coalesce {
     /// Waits as long as is set; without a setting not even for the next turn of the task.

@@ -2,13 +2,15 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::EmitError;
 use crate::{
     model::{
-        Command, Draft, Event, Outcome, Refused, RequestId, RunError, RunId, RunMachine, RunState, limits,
+        Answer, Closing, Command, Draft, Event, EventKind, Outcome, Refused, Request, RequestId, RequestKey,
+        RunError, RunId, RunMachine, RunState, limits,
     },
     runtime::clock,
     storage::{AppendError, RunLog},
@@ -22,6 +24,7 @@ pub struct WriterHandle {
     /// Bounds the mailbox in bytes.
     room: Arc<Semaphore>,
     cancel: CancellationToken,
+    at_once: CancellationToken,
 }
 
 /// Owns the state of one run.
@@ -30,7 +33,9 @@ pub(super) struct Writer {
     log: Arc<dyn RunLog>,
     mailbox: mpsc::Receiver<Message>,
     cancel: CancellationToken,
-    waiting: HashMap<RequestId, oneshot::Sender<String>>,
+    at_once: CancellationToken,
+    /// Workers that wait for an answer; at most [`limits::OPEN_REQUESTS`].
+    waiting: HashMap<RequestKey, oneshot::Sender<Answer>>,
     /// The log takes nothing more but the terminal event. The run's workers are told to stop; whoever finishes the run
     /// finds that it has failed.
     full: bool,
@@ -54,9 +59,27 @@ enum Then {
     /// Tells the sender what became of the command.
     Reply(Reply),
     /// Keeps the way to the worker that asked.
-    Await { request_id: RequestId, answer: oneshot::Sender<String>, reply: Reply },
-    /// Hands the answer to the worker that asked for it.
-    Deliver { text: String, reply: Reply },
+    Await { request: RequestKey, answer: oneshot::Sender<Answer>, reply: Reply },
+}
+
+/// A command whose events are being appended.
+#[derive(Debug)]
+struct Taken {
+    then: Then,
+    /// The run's state after it.
+    state: RunState,
+    /// The request that it ends.
+    closes: Option<(RequestKey, Closing)>,
+    stops: Option<Stopping>,
+}
+
+/// How the workers of a run are to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stopping {
+    /// They are given time.
+    InTime,
+    /// They wait, so there is nothing that they need time for.
+    AtOnce,
 }
 
 /// Owed to the sender of a command; used up by answering.
@@ -73,6 +96,11 @@ impl WriterHandle {
     /// Cancelled as soon as the run is asked to stop.
     pub fn cancelled(&self) -> &CancellationToken {
         &self.cancel
+    }
+
+    /// Cancelled as soon as the run is asked to stop while its workers wait for an answer: they need no time to end.
+    pub fn cancelled_at_once(&self) -> &CancellationToken {
+        &self.at_once
     }
 
     /// Returns when the terminal event is in the log, or the run is left without one.
@@ -93,21 +121,24 @@ impl WriterHandle {
         self.send(command, Then::Reply).await
     }
 
-    /// Asks the person. The answer arrives on the receiver, once; it closes when the run ends before.
+    /// Asks the client, who has until `deadline`. The answer arrives on the receiver, once; it closes when there will be
+    /// none. Whoever waits ends the wait with [`Closing::Expired`].
     pub async fn ask(
         &self,
         request_id: RequestId,
-        prompt: String,
-    ) -> Result<oneshot::Receiver<String>, EmitError> {
+        request: Request,
+        deadline: Timestamp,
+    ) -> Result<oneshot::Receiver<Answer>, EmitError> {
         let (answer, receiver) = oneshot::channel();
-        let command = Command::Ask { request_id: request_id.clone(), prompt };
-        self.send(command, |reply| Then::Await { request_id, answer, reply }).await?;
+        let key = RequestKey { kind: request.kind(), id: request_id.clone() };
+        let command = Command::Ask { request_id, request, deadline };
+        self.send(command, |reply| Then::Await { request: key, answer, reply }).await?;
         Ok(receiver)
     }
 
-    /// Answers the question `request_id`, or the oldest open one.
-    pub async fn answer(&self, request_id: Option<RequestId>, text: String) -> Result<RunState, EmitError> {
-        self.send(Command::Answer { request_id }, |reply| Then::Deliver { text, reply }).await
+    /// Ends a request; gives the run's state after it.
+    pub async fn close(&self, request: Option<RequestKey>, closing: Closing) -> Result<RunState, EmitError> {
+        self.apply(Command::Close { request, closing }).await
     }
 
     async fn send(&self, command: Command, then: impl FnOnce(Reply) -> Then) -> Result<RunState, EmitError> {
@@ -121,11 +152,16 @@ impl WriterHandle {
 impl Writer {
     pub(super) fn new(machine: RunMachine, log: Arc<dyn RunLog>) -> (Self, WriterHandle) {
         let (sender, mailbox) = mpsc::channel(limits::WRITER_MAILBOX);
-        let cancel = CancellationToken::new();
-        let room = Arc::new(Semaphore::new(limits::WRITER_MAILBOX_KIB as usize));
-        let handle =
-            WriterHandle { run_id: machine.run().run_id, mailbox: sender, room, cancel: cancel.clone() };
-        (Self { machine, log, mailbox, cancel, waiting: HashMap::new(), full: false, lost: false }, handle)
+        let handle = WriterHandle {
+            run_id: machine.run().run_id,
+            mailbox: sender,
+            room: Arc::new(Semaphore::new(limits::WRITER_MAILBOX_KIB as usize)),
+            cancel: CancellationToken::new(),
+            at_once: CancellationToken::new(),
+        };
+        let (cancel, at_once) = (handle.cancel.clone(), handle.at_once.clone());
+        let waiting = HashMap::new();
+        (Self { machine, log, mailbox, cancel, at_once, waiting, full: false, lost: false }, handle)
     }
 
     /// Writes until the terminal event is in the log, or the run is left without one.
@@ -164,17 +200,16 @@ impl Writer {
                 then.refuse(EmitError::Full);
                 continue;
             };
-            let target = match &command {
-                Command::Answer { request_id } => {
-                    request_id.clone().or_else(|| next.oldest_open_question().cloned())
-                }
+            let stops = match command {
+                Command::Cancel { .. } if next.run().state.is_waiting() => Some(Stopping::AtOnce),
+                Command::Cancel { .. } | Command::Stop(_) => Some(Stopping::InTime),
                 _ => None,
             };
-            let cancels = matches!(command, Command::Cancel { .. } | Command::Stop(_));
             match next.apply(command, clock::now()) {
                 Ok(new) => {
+                    let closes = new.iter().find_map(closed_by);
                     events.extend(new);
-                    taken.push((target, cancels, next.run().state, then));
+                    taken.push(Taken { then, state: next.run().state, closes, stops });
                 }
                 Err(refused) => then.refuse(refused.into()),
             }
@@ -182,17 +217,14 @@ impl Writer {
         match self.append(&next, events).await {
             Ok(()) => self.machine = next,
             Err(error) => {
-                taken.into_iter().for_each(|(_, _, _, then)| then.refuse(error.clone()));
+                taken.into_iter().for_each(|it| it.then.refuse(error.clone()));
                 self.full = true;
                 self.lost = error != EmitError::Full;
                 return self.cancel.cancel();
             }
         }
-        for (target, cancels, state, then) in taken {
-            if cancels {
-                self.cancel.cancel();
-            }
-            self.tell(then, target, state);
+        for taken in taken {
+            self.tell(taken);
         }
     }
 
@@ -226,19 +258,25 @@ impl Writer {
         }
     }
 
-    fn tell(&mut self, then: Then, target: Option<RequestId>, state: RunState) {
+    fn tell(&mut self, Taken { then, state, closes, stops }: Taken) {
+        if stops == Some(Stopping::AtOnce) {
+            self.at_once.cancel();
+        }
+        if stops.is_some() {
+            self.cancel.cancel();
+        }
+        if let Some((request, closing)) = closes
+            && let Some(worker) = self.waiting.remove(&request)
+            && let Closing::Answered(answer) = closing
+        {
+            // A worker that has just stopped waiting does not want the answer any more.
+            drop(worker.send(answer));
+        }
         match then {
             Then::Nothing => {}
             Then::Reply(reply) => reply.send(Ok(state)),
-            Then::Await { request_id, answer, reply } => {
-                self.waiting.insert(request_id, answer);
-                reply.send(Ok(state));
-            }
-            Then::Deliver { text, reply } => {
-                if let Some(worker) = target.and_then(|it| self.waiting.remove(&it)) {
-                    // A worker that has just stopped waiting does not want the answer any more.
-                    drop(worker.send(text));
-                }
+            Then::Await { request, answer, reply } => {
+                self.waiting.insert(request, answer);
                 reply.send(Ok(state));
             }
         }
@@ -249,9 +287,7 @@ impl Then {
     fn refuse(self, error: EmitError) {
         match self {
             Self::Nothing => {}
-            Self::Reply(reply) | Self::Await { reply, .. } | Self::Deliver { reply, .. } => {
-                reply.send(Err(error))
-            }
+            Self::Reply(reply) | Self::Await { reply, .. } => reply.send(Err(error)),
         }
     }
 }
@@ -260,5 +296,12 @@ impl Reply {
     fn send(self, result: Result<RunState, EmitError>) {
         // Whoever asked may have gone away; the command stands.
         drop(self.0.send(result));
+    }
+}
+
+fn closed_by(event: &Event) -> Option<(RequestKey, Closing)> {
+    match &event.kind {
+        EventKind::Closed { request, closing } => Some((request.clone(), closing.clone())),
+        _ => None,
     }
 }

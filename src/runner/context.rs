@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::{Catalog, Resolver, llm::LanguageModel, mcp::McpRegistry, repo::open::Repositories};
+use super::{Catalog, Resolver, ToolPolicy, llm::LanguageModel, mcp::McpRegistry, repo::open::Repositories};
 use crate::model::{ClientView, Session, SessionId, UidGenerator, limits};
 
 /// Contexts that are kept at a time. Beyond it those of sessions without a run are dropped and built again on need.
@@ -19,6 +19,8 @@ pub struct Services {
     pub model: Option<Arc<dyn LanguageModel>>,
     /// The tools of MCP servers; none where none is configured.
     pub tools: Arc<McpRegistry>,
+    /// Which tools workers may call.
+    pub tool_policy: ToolPolicy,
     /// The repositories that clients may name.
     pub repositories: Arc<Repositories>,
 }
@@ -87,6 +89,11 @@ impl RunContext {
     /// The tools of MCP servers; none where none is configured.
     pub fn tools(&self) -> &McpRegistry {
         &self.services.tools
+    }
+
+    /// Which tools workers may call.
+    pub fn tool_policy(&self) -> &ToolPolicy {
+        &self.services.tool_policy
     }
 
     /// The repositories that clients may name. What is read of one goes through a handle that cannot leave it.

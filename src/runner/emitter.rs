@@ -3,20 +3,44 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
-use tokio::sync::oneshot;
+use jiff::SignedDuration;
+use tokio_util::sync::CancellationToken;
 
-use super::{RunContext, size::too_large};
+use super::{
+    RunContext,
+    pending::{Deadlines, Pending, Waits},
+    size::{check_answer, too_large},
+};
 use crate::{
-    model::{ClientView, Command, Draft, EventKind, NodeState, RequestId, RunError, WorkerKey, limits},
+    model::{
+        ClientView, Closing, Draft, EventKind, NodeState, Request, RequestId, RequestKey, RunError,
+        WorkerKey, limits,
+    },
     run::{EmitError, WriterHandle},
+    runtime::clock,
 };
 
 /// Told to a worker whose words are not wanted any more: it should stop.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the run takes no more events")]
 pub struct StopWork(#[from] EmitError);
+
+/// Why a worker cannot ask.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum AskError {
+    /// The name of the request is empty or longer than [`limits::REQUEST_ID_BYTES`].
+    #[error("the name of a request is empty or longer than {} bytes", limits::REQUEST_ID_BYTES)]
+    BadName,
+    /// What the tool is to be given does not fit into an event.
+    #[error("the arguments of a tool call: {0}")]
+    TooLarge(String),
+    /// The run takes no such request.
+    #[error(transparent)]
+    Refused(#[from] EmitError),
+}
 
 /// One worker's way to the run's log.
 #[derive(Clone)]
@@ -25,8 +49,10 @@ pub struct Emitter {
     key: WorkerKey,
     progress: Arc<RunProgress>,
     context: Arc<RunContext>,
-    /// What the worker has asked the person; at most [`limits::REQUESTS_PER_RUN`].
-    asked: Arc<Mutex<Vec<RequestId>>>,
+    deadlines: Deadlines,
+    /// What the worker has asked and still waits for, or has waited for; at most [`limits::REQUESTS_PER_RUN`].
+    asked: Arc<Mutex<Vec<RequestKey>>>,
+    waits: Waits,
 }
 
 /// How far each worker of a run is.
@@ -47,8 +73,10 @@ impl Emitter {
         key: WorkerKey,
         progress: Arc<RunProgress>,
         context: Arc<RunContext>,
+        deadlines: Deadlines,
     ) -> Self {
-        Self { writer, key, progress, context, asked: Arc::default() }
+        let (asked, waits) = Default::default();
+        Self { writer, key, progress, context, deadlines, asked, waits }
     }
 
     /// A line of the run's story.
@@ -80,24 +108,46 @@ impl Emitter {
         self.emit(Draft::new(EventKind::Delta { text }, "")).await
     }
 
-    /// Asks the person and gives the way the answer comes.
-    pub async fn ask(
-        &self,
-        request_id: RequestId,
-        prompt: String,
-    ) -> Result<oneshot::Receiver<String>, EmitError> {
-        let answer = self.writer.ask(request_id.clone(), cut(prompt)).await?;
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(request_id);
-        Ok(answer)
+    /// Asks something of the client; the wait for the answer ends with the worker's deadline for such requests.
+    pub async fn ask(&self, request_id: RequestId, request: Request) -> Result<Pending, AskError> {
+        if request_id.0.is_empty() || request_id.0.len() > limits::REQUEST_ID_BYTES {
+            return Err(AskError::BadName);
+        }
+        let request = match request {
+            Request::Input { prompt } => Request::Input { prompt: cut(prompt) },
+            Request::Tool { tool_name, args } => {
+                check_answer(&args).map_err(AskError::TooLarge)?;
+                Request::Tool { tool_name: cut(tool_name), args }
+            }
+            Request::Approval { tool_call_id, tool_name, summary } => {
+                Request::Approval { tool_call_id, tool_name: cut(tool_name), summary: cut(summary) }
+            }
+        };
+        let key = RequestKey { kind: request.kind(), id: request_id.clone() };
+        let time = SignedDuration::try_from(self.deadlines.of(key.kind)).unwrap_or(SignedDuration::MAX);
+        let deadline = clock::now().saturating_add(time).unwrap_or(jiff::Timestamp::MAX);
+        let answer = self.writer.ask(request_id, request, deadline).await?;
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(key.clone());
+        Ok(Pending::new(key, deadline, answer, self.writer.clone(), &self.waits))
     }
 
     /// Takes back what the worker has asked and nobody has answered: it waits no more.
     pub(super) async fn withdraw(&self) {
         let asked = std::mem::take(&mut *self.asked.lock().unwrap_or_else(PoisonError::into_inner));
-        for request_id in asked {
+        for request in asked {
             // One that was answered is refused, and so is all when the run has ended.
-            drop(self.writer.apply(Command::Withdraw { request_id }).await);
+            drop(self.writer.close(Some(request), Closing::Withdrawn).await);
         }
+    }
+
+    /// How long the worker has waited for answers.
+    pub(super) fn waited(&self) -> Duration {
+        self.waits.total()
+    }
+
+    /// Cancelled when the worker is to stop at once, because it only waits.
+    pub(super) fn cancelled_at_once(&self) -> &CancellationToken {
+        self.writer.cancelled_at_once()
     }
 
     /// Where this worker stands.

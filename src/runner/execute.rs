@@ -9,7 +9,7 @@ use futures::{StreamExt as _, stream::FuturesUnordered};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Emitter, Inputs, RunContext, RunRequest, Task, WorkerOutput,
+    Deadlines, Emitter, Inputs, RunContext, RunRequest, Task, WorkerOutput,
     cache::Cache,
     emitter::{RunProgress, cut},
     node::{NodeEnd, TimeLimits, run_node},
@@ -87,7 +87,7 @@ impl<'a> Execution<'a> {
             }
         }
         for key in waiting.into_keys() {
-            drop(self.emitter(&key).node(NodeState::Skipped, 0, "").await);
+            drop(self.emitter(&key, Deadlines::default()).node(NodeState::Skipped, 0, "").await);
         }
         self.outcome(done, failure).await
     }
@@ -105,15 +105,16 @@ impl<'a> Execution<'a> {
             request: self.request.clone(),
             inputs: Inputs::new(inputs.map(|(key, output)| (key.clone(), output.clone())).collect()),
             context: self.context.clone(),
-            emitter: self.emitter(&key),
+            emitter: self.emitter(&key, node.worker.spec().deadlines),
             cancel: self.cancel.clone(),
         };
         let Executor { cache, time_limits, .. } = self.executor;
         async move { (key, run_node(node.worker, task, cache, *time_limits).await) }
     }
 
-    fn emitter(&self, key: &WorkerKey) -> Emitter {
-        Emitter::new(self.writer.clone(), key.clone(), self.progress.clone(), self.context.clone())
+    fn emitter(&self, key: &WorkerKey, deadlines: Deadlines) -> Emitter {
+        let (writer, progress, context) = (self.writer.clone(), self.progress.clone(), self.context.clone());
+        Emitter::new(writer, key.clone(), progress, context, deadlines)
     }
 
     /// The run's error: its last worker's own, or which of the others failed.
@@ -146,7 +147,7 @@ impl<'a> Execution<'a> {
         }
         if let Some(left_out) = view.as_ref().and_then(too_large) {
             view = None;
-            drop(self.emitter(&self.end).log(left_out).await);
+            drop(self.emitter(&self.end, Deadlines::default()).log(left_out).await);
         }
         let message = cut(message.unwrap_or_else(|| "Done".to_owned()));
         (Outcome::Succeeded { message, output: value, view, usage }, learnt)

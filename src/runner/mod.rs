@@ -10,6 +10,7 @@ mod launcher;
 pub mod llm;
 pub mod mcp;
 mod node;
+mod pending;
 mod plan;
 pub mod repo;
 mod resolver;
@@ -17,15 +18,21 @@ mod restart;
 mod size;
 #[cfg(test)]
 mod tests;
+mod tool;
 mod worker;
 
 pub use command::{CommandSettings, CommandWorker};
 pub use context::{Contexts, RunContext, Services};
-pub use emitter::{Emitter, StopWork};
+pub use emitter::{AskError, Emitter, StopWork};
 pub use launcher::{Launcher, RunnerSettings};
+pub use pending::{Deadlines, NoAnswer, Pending};
 pub use plan::PlanError;
 pub use resolver::{Catalog, CatalogError, Resolver};
 pub use restart::Recovered;
+pub use size::check_answer;
+pub use tool::{
+    BadToolPattern, ToolCall, ToolError, ToolPolicy, ToolRule, ToolSettings, Verdict, call_tool, permit_tool,
+};
 pub use worker::{
     Backend, Inputs, Restart, RunRequest, Task, UndeclaredRead, Worker, WorkerOutput, WorkerSpec,
 };

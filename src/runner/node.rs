@@ -7,7 +7,7 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Task, Worker, WorkerOutput,
+    Emitter, Task, Worker, WorkerOutput,
     cache::{Cache, Fingerprint},
 };
 use crate::{
@@ -68,18 +68,19 @@ async fn work(worker: Arc<dyn Worker>, task: Task, cache: Cache, limits: TimeLim
     let cancel = task.cancel.clone();
     // Told to the worker alone, so that a worker that is out of time is stopped like one that is cancelled.
     let stop = cancel.child_token();
+    let emitter = task.emitter.clone();
     let task = Task { cancel: stop.clone(), ..task };
     // All that is the worker's own happens in a task of its own, where a panic ends nothing else.
     let mut work = task::spawn(TaskKind::Worker, async move { make(&*worker, task, &cache).await });
     tokio::select! {
         ended = &mut work => return if cancel.is_cancelled() { cancelled() } else { end_of(ended) },
         () = cancel.cancelled() => {
-            stop_work(&key, work, &stop, limits.grace).await;
+            stop_work(&key, work, &stop, limits.grace, emitter.cancelled_at_once()).await;
             return cancelled();
         }
-        () = tokio::time::sleep(timeout) => {}
+        () = worked(timeout, &emitter) => {}
     }
-    stop_work(&key, work, &stop, limits.grace).await;
+    stop_work(&key, work, &stop, limits.grace, emitter.cancelled_at_once()).await;
     let text = format!("the worker took longer than {}", Seconds(timeout));
     (NodeEnd::Failed(RunError::retryable("worker_timeout", text)), NodeState::Failed)
 }
@@ -110,11 +111,30 @@ async fn fingerprint(worker: &dyn Worker, task: &Task) -> Option<Fingerprint> {
     Some(Fingerprint::of(worker.spec(), version, task, &depends_on))
 }
 
-/// Asks the worker to stop, waits for the grace time, then drops it where it stands.
-async fn stop_work<T>(key: &WorkerKey, mut work: JoinHandle<T>, stop: &CancellationToken, grace: Duration) {
+/// Returns when a worker has worked for so long. While it waits for an answer it does not work.
+async fn worked(timeout: Duration, emitter: &Emitter) {
+    let mut left = timeout;
+    while !left.is_zero() {
+        let before = emitter.waited();
+        tokio::time::sleep(left).await;
+        left = emitter.waited() - before;
+    }
+}
+
+/// Asks the worker to stop, waits for the grace time, then drops it where it stands. `at_once` ends the grace time.
+async fn stop_work<T>(
+    key: &WorkerKey,
+    mut work: JoinHandle<T>,
+    stop: &CancellationToken,
+    grace: Duration,
+    at_once: &CancellationToken,
+) {
     stop.cancel();
-    if tokio::time::timeout(grace, &mut work).await.is_ok() {
-        return;
+    tokio::select! {
+        biased;
+        _ = &mut work => return,
+        () = at_once.cancelled() => {}
+        () = tokio::time::sleep(grace) => {}
     }
     work.abort();
     // Joined, so that everything the worker held is let go before the run ends.

@@ -12,14 +12,23 @@ struct Counter(usize);
 
 /// Refuses an output that clients could not read.
 pub(super) fn check_output(value: &Value) -> Result<(), RunError> {
-    let refused = |text| Err(RunError::permanent("output_too_large", text));
+    check(value, limits::OUTPUT_BYTES)
+        .map_err(|problem| RunError::permanent("output_too_large", format!("the output {problem}")))
+}
+
+/// Tells what is wrong with what a tool is given or gives back, if it is too large for an event.
+pub fn check_answer(value: &Value) -> Result<(), String> {
+    check(value, limits::ANSWER_BYTES)
+}
+
+fn check(value: &Value, most_bytes: usize) -> Result<(), String> {
     let most = limits::OUTPUT_DEPTH;
     if depth(value, most + 1) > most {
-        return refused(format!("the output has more than {most} lists and objects inside each other"));
+        return Err(format!("has more than {most} lists and objects inside each other"));
     }
-    let (bytes, most) = (json_bytes(value).max(protobuf_bytes(value)), limits::OUTPUT_BYTES);
-    if bytes > most {
-        return refused(format!("the output takes {bytes} bytes, and one event carries {most}"));
+    let bytes = json_bytes(value).max(protobuf_bytes(value));
+    if bytes > most_bytes {
+        return Err(format!("takes {bytes} bytes, and one event carries {most_bytes}"));
     }
     Ok(())
 }

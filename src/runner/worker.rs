@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::{Emitter, RunContext};
+use super::{Deadlines, Emitter, RunContext};
 use crate::model::{ClientView, RunError, RunId, Session, SessionUpdate, Usage, WorkerKey};
 
 /// A unit of work with a key.
@@ -46,8 +46,10 @@ pub struct WorkerSpec {
     pub backend: Backend,
     /// Its share of the run's progress, beside the shares of the others.
     pub weight: u32,
-    /// After this long it has failed. `None`: the runner's default.
+    /// After this long it has failed, the time it waits for answers aside. `None`: the runner's default.
     pub timeout: Option<Duration>,
+    /// How long it waits for answers.
+    pub deadlines: Deadlines,
     /// Its output may be used again while its input and this version are the same. `None`: never.
     pub cache_version: Option<String>,
     /// What becomes of runs of it that the end of the gateway cuts short.
@@ -140,6 +142,7 @@ impl WorkerSpec {
             backend: Backend::Builtin,
             weight: 1,
             timeout: None,
+            deadlines: Deadlines::default(),
             cache_version: None,
             restart: Restart::Interrupt,
         }

@@ -23,6 +23,8 @@ pub enum TaskKind {
     Operation,
     /// Writes the log of one run. Ends with the run's terminal event.
     RunWriter,
+    /// Cancels one run when nobody watches it any more. Ends with the run.
+    RunGuard,
     /// Takes up the runs that the last end of the gateway cut short. Ends when it has.
     Recovery,
     /// Executes the workers of one run. Ends with the run.
@@ -48,10 +50,15 @@ impl TaskKind {
     /// What a panic in a task of this kind does.
     pub fn on_panic(self) -> OnPanic {
         match self {
-            Self::Connection | Self::Socket | Self::Operation | Self::Worker | Self::ProcessOutput => OnPanic::Contained,
-            Self::Listener | Self::RunWriter | Self::Recovery | Self::RunExecution | Self::Sweeper => {
-                OnPanic::StopsGateway
+            Self::Connection | Self::Socket | Self::Operation | Self::Worker | Self::ProcessOutput => {
+                OnPanic::Contained
             }
+            Self::Listener
+            | Self::RunWriter
+            | Self::RunGuard
+            | Self::Recovery
+            | Self::RunExecution
+            | Self::Sweeper => OnPanic::StopsGateway,
         }
     }
 }

@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use super::v1::{self, client_view::Content, watch_run_response::Detail};
 use crate::model::{
-    ClientView, Event, EventKind, Run, RunError, RunState, Session, Usage, ViewContent, shown_address,
+    Answer, ClientView, Closing, Event, EventKind, RequestKey, RequestKind, Run, RunError, RunState, Session,
+    Usage, ViewContent, shown_address,
 };
 
 /// An event as clients see it.
@@ -122,8 +123,12 @@ fn event_detail(kind: &EventKind) -> (v1::EventType, Option<Detail>) {
             let detail = v1::StateDetail { state: run_state(*state).into(), attempt: *attempt };
             (EventType::State, Some(Detail::State(detail)))
         }
-        EventKind::InputRequired { request_id, prompt } => {
-            let detail = v1::InputRequiredDetail { request_id: request_id.0.clone(), prompt: prompt.clone() };
+        EventKind::InputRequired { request_id, prompt, deadline } => {
+            let detail = v1::InputRequiredDetail {
+                request_id: request_id.0.clone(),
+                prompt: prompt.clone(),
+                deadline: deadline.map(timestamp),
+            };
             (EventType::InputRequired, Some(Detail::InputRequired(detail)))
         }
         EventKind::ToolRequest { tool_call_id, tool_name, args, deadline } => {
@@ -145,6 +150,9 @@ fn event_detail(kind: &EventKind) -> (v1::EventType, Option<Detail>) {
             };
             (EventType::ApprovalRequired, Some(Detail::ApprovalRequired(detail)))
         }
+        EventKind::Closed { request, closing } => {
+            (EventType::Log, Some(Detail::Closed(closed_detail(request, closing))))
+        }
         EventKind::Queued { position, ahead, reason } => {
             let detail = v1::QueueDetail { position: *position, ahead: *ahead, reason: reason.clone() };
             (EventType::Queued, Some(Detail::Queue(detail)))
@@ -164,6 +172,37 @@ fn event_detail(kind: &EventKind) -> (v1::EventType, Option<Detail>) {
         }
         EventKind::Error(error) => (EventType::Error, Some(Detail::Error(run_error(error)))),
     }
+}
+
+fn closed_detail(request: &RequestKey, closing: &Closing) -> v1::ClosedDetail {
+    use v1::closed_detail::Answer as Wire;
+    let tool = |ok, result: Option<&Value>, error: &str| {
+        Wire::ToolResult(v1::ToolResult { ok, result: result.map(value), error: error.to_owned() })
+    };
+    let decision = |decision: v1::Decision, reason: &String| {
+        Wire::Approval(v1::ApprovalDecision { decision: decision.into(), reason: reason.clone() })
+    };
+    let (outcome, answer) = match closing {
+        Closing::Expired => (v1::RequestOutcome::Expired, None),
+        Closing::Withdrawn => (v1::RequestOutcome::Withdrawn, None),
+        Closing::Answered(answer) => {
+            let answer = match answer {
+                Answer::Input(text) => Wire::Input(text.clone()),
+                Answer::Tool(result) => tool(true, Some(result), ""),
+                Answer::ToolFailed(error) => tool(false, None, error),
+                Answer::Approved { reason } => decision(v1::Decision::Approve, reason),
+                Answer::Rejected { reason } => decision(v1::Decision::Reject, reason),
+            };
+            (v1::RequestOutcome::Answered, Some(answer))
+        }
+    };
+    let kind = match request.kind {
+        RequestKind::Input => v1::RequestKind::Input,
+        RequestKind::Tool => v1::RequestKind::Tool,
+        RequestKind::Approval => v1::RequestKind::Approval,
+    };
+    let (kind, outcome) = (kind.into(), outcome.into());
+    v1::ClosedDetail { kind, request_id: request.id.0.clone(), outcome, answer }
 }
 
 fn run_state(state: RunState) -> v1::RunState {

@@ -4,7 +4,10 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use crate::model::{ClientView, Entry, Event, EventKind, Graph, Run, SessionId, Usage, ViewContent, WorkerKey};
+use crate::model::{
+    Answer, ClientView, Closing, Entry, Event, EventKind, Graph, RequestKey, Run, SessionId, Usage, ViewContent,
+    WorkerKey,
+};
 
 /// The slot of an entry's encoded forms.
 const SLOT: usize = 2;
@@ -92,8 +95,12 @@ fn kind_and_fields(event: &Event, of: &RunFacts) -> (&'static str, Value) {
             }
             ("state", own)
         }
-        EventKind::InputRequired { request_id, prompt } => {
-            ("input_required", json!({"input_request_id": request_id.0, "prompt": prompt}))
+        EventKind::InputRequired { request_id, prompt, deadline } => {
+            let mut own = json!({"input_request_id": request_id.0, "prompt": prompt});
+            if let Some(deadline) = deadline {
+                own["deadline_ts"] = deadline.as_millisecond().into();
+            }
+            ("input_required", own)
         }
         EventKind::ToolRequest { tool_call_id, tool_name, args, deadline } => {
             let deadline = deadline.as_millisecond();
@@ -105,6 +112,10 @@ fn kind_and_fields(event: &Event, of: &RunFacts) -> (&'static str, Value) {
             let own = json!({"approval_id": approval_id.0, "tool_call_id": tool_call_id, "tool_name": tool_name,
                 "args_summary": summary, "expires_ts": expires});
             ("approval_required", own)
+        }
+        EventKind::Closed { request, closing } => {
+            let answer = answer_fields(request, closing);
+            ("log", json!({"message": event.message, "percent": percent, "answer": answer}))
         }
         EventKind::Queued { position, ahead, reason } => {
             ("queued", json!({"position": position, "ahead": ahead, "reason": reason}))
@@ -127,6 +138,32 @@ fn kind_and_fields(event: &Event, of: &RunFacts) -> (&'static str, Value) {
         EventKind::Cancelled if event.message.is_empty() => ("cancelled", json!({})),
         EventKind::Cancelled => ("cancelled", json!({"reason": event.message})),
     }
+}
+
+/// How the wait for a request ended: what was asked, and the answer if there is one.
+fn answer_fields(request: &RequestKey, closing: &Closing) -> Value {
+    let (outcome, answer) = match closing {
+        Closing::Expired => ("expired", json!({})),
+        Closing::Withdrawn => ("withdrawn", json!({})),
+        Closing::Answered(answer) => {
+            let answer = match answer {
+                Answer::Input(text) => json!({"input": text}),
+                Answer::Tool(result) => json!({"ok": true, "result": result}),
+                Answer::ToolFailed(error) => json!({"ok": false, "error": error}),
+                Answer::Approved { reason } => json!({"decision": "approve", "reason": reason}),
+                Answer::Rejected { reason } => json!({"decision": "reject", "reason": reason}),
+            };
+            ("answered", answer)
+        }
+    };
+    let mut told = Map::new();
+    told.insert("kind".to_owned(), request.kind.name().into());
+    told.insert("request_id".to_owned(), request.id.0.as_str().into());
+    told.insert("outcome".to_owned(), outcome.into());
+    if let Value::Object(answer) = answer {
+        told.extend(answer);
+    }
+    told.into()
 }
 
 /// A view in proto3 JSON: fields that are empty are left out.
@@ -177,7 +214,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::model::{GraphEdge, GraphNode, NodeState, RequestId, RunError, RunId, RunState};
+    use crate::model::{GraphEdge, GraphNode, NodeState, RequestId, RequestKind, RunError, RunId, RunState};
 
     fn facts() -> RunFacts {
         RunFacts {
@@ -249,8 +286,8 @@ mod tests {
             ),
             (
                 "?",
-                EventKind::InputRequired { request_id: id.clone(), prompt: "?".to_owned() },
-                json!({"type": "input_required", "input_request_id": "t1", "prompt": "?", "message": "?"}),
+                EventKind::InputRequired { request_id: id.clone(), prompt: "?".to_owned(), deadline: Some(time) },
+                json!({"type": "input_required", "input_request_id": "t1", "prompt": "?", "deadline_ts": 9000, "message": "?"}),
             ),
             (
                 "",
@@ -265,13 +302,31 @@ mod tests {
             (
                 "",
                 EventKind::ApprovalRequired {
-                    approval_id: id,
+                    approval_id: id.clone(),
                     tool_call_id: "c".to_owned(),
                     tool_name: "rm".to_owned(),
                     summary: "s".to_owned(),
                     expires_at: time,
                 },
                 json!({"type": "approval_required", "approval_id": "t1", "tool_call_id": "c", "tool_name": "rm", "args_summary": "s", "expires_ts": 9000}),
+            ),
+            (
+                "approved",
+                EventKind::Closed {
+                    request: RequestKey::new(RequestKind::Approval, "t1"),
+                    closing: Closing::Answered(Answer::Approved { reason: "ok".to_owned() }),
+                },
+                json!({"type": "log", "message": "approved", "percent": 40,
+                    "answer": {"kind": "approval", "request_id": "t1", "outcome": "answered", "decision": "approve", "reason": "ok"}}),
+            ),
+            (
+                "late",
+                EventKind::Closed {
+                    request: RequestKey::new(RequestKind::Tool, "t1"),
+                    closing: Closing::Expired,
+                },
+                json!({"type": "log", "message": "late", "percent": 40,
+                    "answer": {"kind": "tool", "request_id": "t1", "outcome": "expired"}}),
             ),
             (
                 "",

@@ -43,6 +43,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         on_shared("the_demo_run_is_watched_to_its_end", "demo"),
         with_repository("a_repository_is_talked_about_and_its_plan_run", "repository"),
         on_shared("a_question_is_answered", "answering"),
+        on_shared("a_tool_and_approvals_are_answered", "requests"),
         on_shared("a_run_is_cancelled", "cancelling"),
         on_shared("a_failed_run_says_why_and_starts_again", "failing"),
         on_shared("a_busy_session_offers_what_to_do", "busy"),

@@ -27,9 +27,9 @@ export async function start(how, ifBusy = "IF_BUSY_REJECT") {
   }
 }
 
-/** Answers a run, or goes on after it. Gives the id of the run that handles the input. */
-export async function answer(runId, input) {
-  return (await call("SubmitRunInput", { runId, input })).runId;
+/** Answers a question of a run, or goes on after it. Gives the id of the run that handles the input. */
+export async function answer(runId, input, question) {
+  return (await call("SubmitRunInput", { runId, input, inputRequestId: question?.requestId })).runId;
 }
 
 /** The session as stored, or null when this browser has none. */

@@ -69,6 +69,7 @@ export class Log {
     const text = event.message ?? "";
     switch (eventName(event.eventType)) {
       case "LOG":
+        if (event.closed) return { kind: "state", text };
         return { kind: "log", text: text || (event.clientView?.graph ? "The graph changed." : "") };
       case "PROGRESS":
         return { kind: "progress", text: `${event.progressPercent ?? 0} %${text && ` ${text}`}` };

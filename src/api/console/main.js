@@ -159,7 +159,7 @@ async function sendAnswer(text) {
   // The next question may arrive before the reply does, so the answer is written down first.
   const takeBack = hasEnded(answered.state) ? null : talk.answered(text);
   try {
-    const next = await actions.answer(answered.runId, text);
+    const next = await actions.answer(answered.runId, text, question);
     if (next === answered.runId) {
       answered.questions = answered.questions.filter((it) => it !== question);
       if (run === answered) refresh();

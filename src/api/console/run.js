@@ -100,6 +100,7 @@ export function apply(run, event) {
     CANCELLED: () => end(run, event, "CANCELLED"),
   }[kind];
   take?.();
+  if (event.closed) close(run, event.closed);
   if (event.message && (kind === "LOG" || kind === "PROGRESS")) run.message = event.message;
 }
 
@@ -117,6 +118,13 @@ function enter(run, state) {
   if (state !== "QUEUED") run.queue = null;
   // Back at work: whatever was asked is answered. Needed when an old log is read again.
   if (state === "RUNNING" || state === "CANCELLING") clearRequests(run);
+}
+
+/** What was asked is answered, here or by another client, or is not waited for any more. */
+function close(run, { kind, requestId }) {
+  run.questions = run.questions.filter((it) => kind !== "REQUEST_KIND_INPUT" || it.requestId !== requestId);
+  run.tools = run.tools.filter((it) => kind !== "REQUEST_KIND_TOOL" || it.toolCallId !== requestId);
+  run.approvals = run.approvals.filter((it) => kind !== "REQUEST_KIND_APPROVAL" || it.approvalId !== requestId);
 }
 
 function end(run, event, state) {

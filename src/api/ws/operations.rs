@@ -8,7 +8,8 @@ use super::{
 };
 use crate::{
     gateway::{
-        Caller, Gateway, OpenSession, OperationError, SessionRuns, StartRun, SubmitAnswer, SubmitRunInput,
+        Caller, Gateway, OpenSession, OperationError, SessionRuns, StartRun, SubmitApproval,
+        SubmitRunInput, SubmitToolResult,
         WatchRun,
     },
     model::SessionId,
@@ -74,18 +75,22 @@ pub(super) async fn perform(
 ) -> Result<Done, Told> {
     let answered = match message {
         ClientMessage::AgentInvoke(invoke) => start(&gateway, &session_id, request_id, invoke).await?,
-        ClientMessage::SubmitInput { run_id, input } => {
-            submit_input(&gateway, &run_id, input, request_id).await?
+        ClientMessage::SubmitInput { run_id, input, input_request_id } => {
+            submit_input(&gateway, &run_id, input, input_request_id, request_id).await?
         }
-        ClientMessage::ToolResult { run_id, tool_call_id, .. } => {
-            let answer = SubmitAnswer::ToolResult { tool_call_id };
-            gateway.submit_answer(&run_id, answer).await.map_err(told)?;
-            named(&run_id)
+        ClientMessage::ToolResult { run_id, tool_call_id, ok, result, error } => {
+            let mut answered = named(&run_id);
+            answered.returned.insert("tool_call_id".to_owned(), tool_call_id.as_str().into());
+            let request = SubmitToolResult { run_id, tool_call_id, ok, result, error };
+            gateway.submit_tool_result(request).await.map_err(told)?;
+            answered
         }
-        ClientMessage::ApprovalDecision { run_id, approval_id, .. } => {
-            let answer = SubmitAnswer::Approval { approval_id };
-            gateway.submit_answer(&run_id, answer).await.map_err(told)?;
-            named(&run_id)
+        ClientMessage::ApprovalDecision { run_id, approval_id, approve, reason } => {
+            let mut answered = named(&run_id);
+            answered.returned.insert("approval_id".to_owned(), approval_id.as_str().into());
+            let request = SubmitApproval { run_id, approval_id, approved: Some(approve), reason };
+            gateway.submit_approval(request).await.map_err(told)?;
+            answered
         }
         ClientMessage::CancelRun { run_id, reason } => {
             let state = gateway.cancel_run(&run_id, &reason).await.map_err(told)?;
@@ -140,11 +145,12 @@ async fn submit_input(
     gateway: &Gateway,
     run_id: &str,
     input: String,
+    input_request_id: String,
     request_id: Option<String>,
 ) -> Result<Answered, Told> {
     let run = gateway.get_run(run_id).await.map_err(told)?;
-    let request =
-        SubmitRunInput { session_id: run.session_id.to_string(), run_id: run.run_id.to_string(), input };
+    let (session_id, named_run) = (run.session_id.to_string(), run.run_id.to_string());
+    let request = SubmitRunInput { session_id, run_id: named_run, input, input_request_id };
     let handled_by = gateway.submit_run_input(&Caller::default(), request).await.map_err(told)?;
     if handled_by == run.run_id {
         return Ok(named(run_id));

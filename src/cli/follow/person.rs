@@ -19,7 +19,7 @@ impl Following<'_> {
                 self.questions += 1;
                 self.asked_at.get_or_insert_with(Instant::now);
             }
-            Some(Detail::State(state)) if state.state() != RunState::WaitingInput => {
+            Some(Detail::State(state)) if !awaits_client(state.state()) => {
                 self.questions = 0;
                 self.asked_at = None;
                 self.prompted = false;
@@ -124,7 +124,7 @@ impl Following<'_> {
         let (mut client, run_id) = (self.client.clone(), self.run.run_id.clone());
         match self.meanwhile(async move { client.get_run(&run_id).await }).await? {
             None => return Ok(Some(Ended::Left)),
-            Some(Ok(run)) if run.state() != RunState::WaitingInput => self.unsent = None,
+            Some(Ok(run)) if !awaits_client(run.state()) => self.unsent = None,
             // The watch that follows meets the same trouble and tells of it.
             Some(_) => {}
         }
@@ -143,4 +143,9 @@ impl Following<'_> {
         self.out.notice(&format!("left; the run {goes_on}; see: rungate watch {run_id}{argument}"))?;
         Ok(true)
     }
+}
+
+/// True while a question may be open: a run that waits for several things at a time tells of the oldest.
+fn awaits_client(state: RunState) -> bool {
+    matches!(state, RunState::WaitingInput | RunState::WaitingTool | RunState::WaitingApproval)
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     model::RunError,
-    runner::{Task, Worker, WorkerOutput, WorkerSpec},
+    runner::{Task, ToolCall, Worker, WorkerOutput, WorkerSpec, permit_tool},
 };
 
 /// See the module.
@@ -37,6 +37,11 @@ impl Worker for McpCall {
             text => serde_json::from_str(text)
                 .map_err(|_| RunError::permanent("bad_params", "the parameter arguments is no JSON"))?,
         };
+        let call = ToolCall { id: "mcp_call".to_owned(), name: format!("{server}/{tool}"), args: arguments };
+        permit_tool(&task, &call)
+            .await
+            .map_err(|error| RunError::permanent(error.code(), error.to_string()))?;
+        let arguments = call.args;
         let output = task.context.tools().call(server, tool, arguments, &task.cancel).await?;
         if output.is_error {
             return Err(RunError::permanent("mcp_tool_failed", format!("{tool} failed: {}", output.text)));

@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::model::{ClientView, Graph, GraphEdge, GraphNode, RequestId, ViewContent};
+use crate::{
+    model::{ClientView, Graph, GraphEdge, GraphNode, RequestId, ViewContent},
+    runner::{NoAnswer, ToolError},
+};
 
 /// A line of a program's standard output.
 #[derive(Debug, PartialEq)]
@@ -16,7 +19,7 @@ pub(super) enum Said {
     Error { message: String, retryable: bool },
     Input { request_id: RequestId, prompt: String },
     ToolCall { tool_call_id: String, tool_name: String, args: Value },
-    Approval { approval_id: String },
+    Approval { approval_id: String, tool_call_id: String, tool_name: String, summary: String },
 }
 
 #[derive(Deserialize)]
@@ -59,6 +62,12 @@ enum Message {
     },
     Approval {
         approval_id: String,
+        #[serde(default)]
+        tool_call_id: String,
+        #[serde(default)]
+        tool_name: String,
+        #[serde(default)]
+        summary: String,
     },
 }
 
@@ -123,7 +132,9 @@ impl Said {
             Message::ToolCall { tool_call_id, tool_name, args } => {
                 Self::ToolCall { tool_call_id, tool_name, args }
             }
-            Message::Approval { approval_id } => Self::Approval { approval_id },
+            Message::Approval { approval_id, tool_call_id, tool_name, summary } => {
+                Self::Approval { approval_id, tool_call_id, tool_name, summary }
+            }
         }
     }
 }
@@ -138,27 +149,50 @@ pub(super) struct Begin<'a> {
     pub(super) inputs: serde_json::Map<String, Value>,
 }
 
-/// The person's answer to a question of the program.
-pub(super) fn input_answer(request_id: &RequestId, text: &str) -> Value {
-    json!({"type": "input", "request_id": request_id, "text": text})
-}
-
-/// What became of a tool call: its result, or why there is none.
-pub(super) fn tool_result(tool_call_id: &str, result: Result<Value, String>) -> Value {
-    match result {
-        Ok(result) => {
-            json!({"type": "tool_result", "tool_call_id": tool_call_id, "ok": true, "result": result})
-        }
+/// The person's answer to a question of the program, or why there is none.
+pub(super) fn input_answer(request_id: &RequestId, text: Result<&str, NoAnswer>) -> Value {
+    match text {
+        Ok(text) => json!({"type": "input", "request_id": request_id, "text": text}),
         Err(error) => {
-            json!({"type": "tool_result", "tool_call_id": tool_call_id, "ok": false, "error": error})
+            let (code, error) = (no_answer("input", error), error.to_string());
+            json!({"type": "input", "request_id": request_id, "text": null, "code": code, "error": error})
         }
     }
 }
 
-/// What a program is told that asks for an approval.
-pub(super) fn rejected(approval_id: &str) -> Value {
-    let reason = "this gateway has nobody to approve it";
-    json!({"type": "approval_decision", "approval_id": approval_id, "decision": "reject", "reason": reason})
+/// What became of a tool call: its result, or why there is none.
+pub(super) fn tool_result(tool_call_id: &str, result: Result<Value, ToolError>) -> Value {
+    let kind = "tool_result";
+    match result {
+        Ok(result) => json!({"type": kind, "tool_call_id": tool_call_id, "ok": true, "result": result}),
+        Err(error) => {
+            let (code, error) = (error.code(), error.to_string());
+            json!({"type": kind, "tool_call_id": tool_call_id, "ok": false, "code": code, "error": error})
+        }
+    }
+}
+
+/// What was decided. What nobody decided is not approved.
+pub(super) fn decision(approval_id: &RequestId, decision: Result<(bool, &str), NoAnswer>) -> Value {
+    let kind = "approval_decision";
+    match decision {
+        Ok((approved, reason)) => {
+            let decision = if approved { "approve" } else { "reject" };
+            json!({"type": kind, "approval_id": approval_id, "decision": decision, "reason": reason})
+        }
+        Err(error) => {
+            let (code, reason) = (no_answer("approval", error), error.to_string());
+            json!({"type": kind, "approval_id": approval_id, "decision": "reject", "code": code, "reason": reason})
+        }
+    }
+}
+
+/// A stable name for programs.
+fn no_answer(kind: &str, error: NoAnswer) -> String {
+    match error {
+        NoAnswer::Expired => format!("{kind}_timeout"),
+        NoAnswer::Stopped => "stopped".to_owned(),
+    }
 }
 
 impl From<View> for ClientView {
@@ -199,7 +233,15 @@ mod tests {
                 r#"{"type":"tool_call","tool_call_id":"1","tool_name":"s/t","args":{"a":1}}"#,
                 Said::ToolCall { tool_call_id: "1".into(), tool_name: "s/t".into(), args: json!({"a": 1}) },
             ),
-            (r#"{"type":"approval","approval_id":"2"}"#, Said::Approval { approval_id: "2".into() }),
+            (
+                r#"{"type":"approval","approval_id":"2","tool_name":"rm","summary":"remove it"}"#,
+                Said::Approval {
+                    approval_id: "2".into(),
+                    tool_call_id: String::new(),
+                    tool_name: "rm".into(),
+                    summary: "remove it".into(),
+                },
+            ),
             ("hello", Said::Log("hello".into())),
             ("{\"type\":\"unheard\"}", Said::Log("{\"type\":\"unheard\"}".into())),
             ("{\"type\":\"progress\"}", Said::Log("{\"type\":\"progress\"}".into())),

@@ -5,7 +5,6 @@ mod lines;
 mod message;
 mod process;
 mod settings;
-mod tool;
 mod worker;
 
 pub use settings::CommandSettings;

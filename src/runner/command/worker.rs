@@ -15,13 +15,15 @@ use tokio::{
 use super::{
     CommandSettings,
     lines::{Line, Lines},
-    message::{Begin, Said, input_answer, rejected, tool_result},
+    message::{Begin, Said, decision, input_answer, tool_result},
     process::{Pipes, Process},
-    tool,
 };
 use crate::{
-    model::{ClientView, RequestId, RunError, WorkerKey, limits},
-    runner::{Backend, Task, Worker, WorkerOutput, WorkerSpec},
+    model::{Answer, ClientView, Request, RequestId, RunError, WorkerKey, limits},
+    runner::{
+        AskError, Backend, NoAnswer, Pending, Task, ToolCall, ToolError, Worker, WorkerOutput, WorkerSpec,
+        call_tool,
+    },
 };
 
 /// The longest line of standard output. A longer one is an error: its end, and with it its meaning, is unknown.
@@ -59,6 +61,7 @@ struct Work<'a> {
 impl CommandWorker {
     /// The worker `key`, started in `folder`.
     pub fn new(key: WorkerKey, settings: CommandSettings, folder: PathBuf) -> Self {
+        let deadlines = settings.deadlines();
         let spec = WorkerSpec {
             key,
             description: settings.description,
@@ -66,6 +69,7 @@ impl CommandWorker {
             backend: Backend::Command,
             weight: settings.weight,
             timeout: settings.timeout,
+            deadlines,
             cache_version: settings.cache_version,
             restart: settings.restart,
         };
@@ -191,11 +195,20 @@ impl Work<'_> {
                 let error = RunError::permanent("worker_failed", message);
                 self.error = Some(RunError { retryable, ..error });
             }
-            Said::Input { request_id, prompt } => self.ask(request_id, prompt).await?,
-            Said::ToolCall { tool_call_id, tool_name, args } => self.call(tool_call_id, tool_name, args)?,
-            Said::Approval { approval_id } => {
-                emitter.log("the program asked for an approval, which is not offered").await?;
-                self.answer(rejected(&approval_id))?;
+            Said::Input { request_id, prompt } => {
+                if let Some(pending) = ask(self.task, &request_id, Request::Input { prompt }).await? {
+                    self.awaited.push(Box::pin(async move { words(&request_id, pending.answer().await) }));
+                }
+            }
+            Said::ToolCall { tool_call_id, tool_name, args } => {
+                self.call(ToolCall { id: tool_call_id, name: tool_name, args });
+            }
+            Said::Approval { approval_id, tool_call_id, tool_name, summary } => {
+                let id = RequestId(approval_id);
+                let request = Request::Approval { tool_call_id, tool_name, summary };
+                if let Some(pending) = ask(self.task, &id, request).await? {
+                    self.awaited.push(Box::pin(async move { decided(&id, pending.answer().await) }));
+                }
             }
         }
         Ok(())
@@ -207,29 +220,17 @@ impl Work<'_> {
         Ok(self.task.emitter.log(text).await?)
     }
 
-    async fn ask(&mut self, request_id: RequestId, prompt: String) -> Result<(), RunError> {
-        let answer = match self.task.emitter.ask(request_id.clone(), prompt).await {
-            Ok(answer) => answer,
-            // It could not know; it has been told to end and is given the time to.
-            Err(_) if self.task.cancel.is_cancelled() => return Ok(()),
-            Err(error) => return Err(RunError::permanent("worker_protocol", error.to_string())),
-        };
-        self.awaited.push(Box::pin(async move { Some(input_answer(&request_id, &answer.await.ok()?)) }));
-        Ok(())
-    }
-
     /// Calls a tool while the program goes on.
-    fn call(&mut self, id: String, name: String, args: Value) -> Result<(), RunError> {
-        if self.awaited.len() >= AWAITED {
-            return self.answer(tool_result(&id, Err("too many calls at a time".to_owned())));
-        }
+    fn call(&mut self, call: ToolCall) {
         let task = self.task;
+        let busy = self.awaited.len() >= AWAITED;
         self.awaited.push(Box::pin(async move {
-            let result = tool::call(task.context.tools(), &name, args, &task.cancel).await;
-            let result = result.unwrap_or_else(|| Err(format!("there is no tool `{name}`")));
-            Some(tool_result(&id, result))
+            let id = call.id.clone();
+            if busy {
+                return Some(tool_result(&id, Err(ToolError::Failed("too many calls at a time".to_owned()))));
+            }
+            Some(tool_result(&id, call_tool(task, call).await))
         }));
-        Ok(())
     }
 
     fn answer(&self, line: Value) -> Result<(), RunError> {
@@ -249,6 +250,32 @@ impl Work<'_> {
             view: self.view,
             ..WorkerOutput::default()
         })
+    }
+}
+
+/// Asks something of the client. `None` when the program has been told to end, which it could not know.
+async fn ask(task: &Task, id: &RequestId, request: Request) -> Result<Option<Pending>, RunError> {
+    match task.emitter.ask(id.clone(), request).await {
+        Ok(pending) => Ok(Some(pending)),
+        Err(AskError::Refused(_)) if task.cancel.is_cancelled() => Ok(None),
+        Err(error) => Err(RunError::permanent("worker_protocol", error.to_string())),
+    }
+}
+
+fn words(id: &RequestId, answer: Result<Answer, NoAnswer>) -> Option<Value> {
+    match answer {
+        Ok(Answer::Input(text)) => Some(input_answer(id, Ok(&text))),
+        Ok(_) => None,
+        Err(error) => Some(input_answer(id, Err(error))),
+    }
+}
+
+fn decided(id: &RequestId, answer: Result<Answer, NoAnswer>) -> Option<Value> {
+    match answer {
+        Ok(Answer::Approved { reason }) => Some(decision(id, Ok((true, &reason)))),
+        Ok(Answer::Rejected { reason }) => Some(decision(id, Ok((false, &reason)))),
+        Ok(_) => None,
+        Err(error) => Some(decision(id, Err(error))),
     }
 }
 

@@ -3,7 +3,9 @@
 use serde_json::json;
 
 use super::*;
-use crate::model::{ClientView, Command, Graph, GraphNode, RequestId, SessionUpdate, limits};
+use crate::model::{
+    Answer, ClientView, Closing, Graph, GraphNode, Request, RequestId, SessionUpdate, limits,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_burst_is_in_order_and_the_terminal_event_is_the_last() {
@@ -139,7 +141,7 @@ async fn a_run_that_fills_its_log_ends_with_that_error_and_frees_its_session() {
 async fn a_question_that_nobody_waits_for_any_more_is_taken_back() {
     let asks = fake("asks", |task: Task| async move {
         let request_id = RequestId("q".to_owned());
-        let _answer = task.emitter.ask(request_id, "Well?".to_owned()).await;
+        let _answer = task.emitter.ask(request_id, Request::Input { prompt: "Well?".to_owned() }).await;
         Ok(output("went on without it"))
     });
     let after = fake("after", |task: Task| async move {
@@ -161,8 +163,8 @@ async fn a_question_that_nobody_waits_for_any_more_is_taken_back() {
         _ => false,
     };
     while !watch.next().await.unwrap().unwrap().iter().any(|it| asked_is_done(&it.event)) {}
-    assert!(bench.runs.answer(run_id, None, "late".to_owned()).await.is_err());
-    assert!(writer.apply(Command::Answer { request_id: None }).await.is_err());
+    assert!(bench.runs.answer(run_id, None, Answer::Input("late".to_owned())).await.is_err());
+    assert!(writer.close(None, Closing::Answered(Answer::Input("late".to_owned()))).await.is_err());
     let log = bench.log(run_id).await;
     assert!(log.iter().any(|it| it.message == "input no longer awaited"), "{log:#?}");
 }

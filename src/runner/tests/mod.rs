@@ -155,6 +155,7 @@ impl Bench {
             pipeline_id: pipeline_id.clone(),
             params: params.clone(),
             key: None,
+            cancel_on_disconnect: false,
         };
         let writer = self.runs.create(log).await.unwrap();
         self.launcher.launch(RunRequest { run_id, session, pipeline_id, params }, writer.clone()).await;
@@ -203,6 +204,7 @@ fn launcher(
         catalog: Arc::new(catalog),
         model: None,
         tools: Arc::new(McpRegistry::new(BTreeMap::new()).unwrap()),
+        tool_policy: crate::runner::ToolPolicy::default(),
         repositories: Arc::new(repositories),
     };
     Launcher::new(settings, folder.path().join("artifacts"), Contexts::new(services), sessions)

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
-    model::{Command, Digest, Draft, RequestId, Run, RunMachine, RunState, limits},
+    model::{Command, Digest, Draft, Request, RequestId, Run, RunMachine, RunState, limits},
     runner::{Recovered, Restart},
     storage::{
         AppendError, CreateError, ListRuns, NewRun, PlacedRun, ReadError, RunLog, RunPage, Slice, Trim,
@@ -178,7 +178,11 @@ fn states_of(log: &[Event]) -> Vec<(RunState, u32)> {
 }
 
 fn asked() -> [Command; 3] {
-    let ask = Command::Ask { request_id: RequestId("q".into()), prompt: "?".into() };
+    let ask = Command::Ask {
+        request_id: RequestId("q".into()),
+        request: Request::Input { prompt: "?".into() },
+        deadline: jiff::Timestamp::MAX,
+    };
     [Command::Start, Command::Emit(Draft::log("half done").with_progress(50)), ask]
 }
 
@@ -409,6 +413,7 @@ async fn waiting(bench: &Bench, key: &str) -> RunId {
         pipeline_id: key.into(),
         params: params.clone(),
         key: None,
+        cancel_on_disconnect: false,
     };
     let writer = bench.runs.create(log).await.unwrap();
     bench.launcher.hold(RunRequest { run_id, session, pipeline_id: key.into(), params }, writer).await;

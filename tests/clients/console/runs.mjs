@@ -29,6 +29,41 @@ export async function answering(browser, url) {
   assert.deepEqual(await words(), ["How many?", "42"]);
 }
 
+/** A run asks for a tool and for approvals; one of them is answered by another client, the others in the page. */
+export async function requests(browser, url) {
+  const page = await open(browser, url);
+  const run = await startWorker(page, "helper");
+  const approvals = the(page, "approval");
+  const tool = the(page, "tool-request");
+  await approvals.nth(1).waitFor();
+  await tool.waitFor();
+  await reaches(page, "WAITING_APPROVAL");
+  assert.match(await tool.textContent(), /place.*"exact": true/s);
+  const elsewhere = await page.evaluate(async (runId) => {
+    const body = JSON.stringify({ runId, approvalId: "send", decision: "DECISION_REJECT", reason: "not today" });
+    const headers = { "content-type": "application/json" };
+    return (await fetch("/rungate.v1.PipelineService/SubmitApproval", { method: "POST", headers, body })).status;
+  }, run);
+  assert.equal(elsewhere, 200);
+  await approvals.nth(1).waitFor({ state: "detached" });
+  await approvals.getByTestId("approve").click();
+  await approvals.waitFor({ state: "detached" });
+  await reaches(page, "WAITING_TOOL");
+  await page.reload();
+  await tool.waitFor();
+  assert.equal(await approvals.count(), 0, "what is answered is not asked again");
+  await tool.getByRole("textbox").fill('{"city": "Ulm"}');
+  await tool.getByTestId("tool-send").click();
+  await reaches(page, "SUCCEEDED");
+  assert.equal(await tool.count(), 0);
+  const answers = JSON.parse(await the(page, "result-text").textContent());
+  assert.deepEqual(
+    answers.map((it) => it.decision ?? it.result),
+    ["reject", "approve", { city: "Ulm" }],
+  );
+  await checkLog(page, run);
+}
+
 /** A run that lasts is cancelled. */
 export async function cancelling(browser, url) {
   const page = await open(browser, url);

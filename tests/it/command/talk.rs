@@ -59,10 +59,15 @@ pub(super) async fn same_question() {
 pub(super) async fn unanswerable() {
     let (_gateway, client) = start().await;
     let log = log(client, "asks_nobody").await;
-    let [tool, approval] = [&output(&log)[0], &output(&log)[1]];
+    let [tool, approval, words] = [0, 1, 2].map(|place| &output(&log)[place]);
     assert_eq!((&tool["type"], &tool["tool_call_id"]), (&json!("tool_result"), &json!("t1")));
-    assert_eq!((&tool["ok"], &tool["error"]), (&json!(false), &json!("there is no tool `clipboard`")));
+    assert_eq!((&tool["ok"], &tool["code"]), (&json!(false), &json!("tool_timeout")));
     assert_eq!((&approval["approval_id"], &approval["decision"]), (&json!("a1"), &json!("reject")));
+    assert_eq!(approval["code"], "approval_timeout");
+    assert_eq!((&words["text"], &words["code"]), (&json!(null), &json!("input_timeout")));
+    let outcomes: Vec<_> =
+        log.iter().map(|it| it["closed"]["outcome"].clone()).filter(|it| !it.is_null()).collect();
+    assert_eq!(outcomes, ["REQUEST_OUTCOME_EXPIRED"; 3]);
 }
 
 pub(super) async fn log_lines() {

@@ -71,6 +71,8 @@ pub enum ClientMessage {
         run_id: String,
         /// What the person says.
         input: String,
+        /// The question that is answered; empty: the oldest open one.
+        input_request_id: String,
     },
     /// Watches a run.
     Watch {
@@ -182,6 +184,7 @@ fn fields_of(fields: &mut Fields, has_request_id: bool) -> Result<(String, Clien
         "submit_input" => ClientMessage::SubmitInput {
             run_id: fields.required("run_id")?,
             input: fields.required("input")?,
+            input_request_id: fields.optional("input_request_id")?,
         },
         "watch" => {
             ClientMessage::Watch { run_id: fields.required("run_id")?, after: fields.optional("after")? }
