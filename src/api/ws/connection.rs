@@ -199,7 +199,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
                 return self.count_invalid();
             }
         };
-        let session = match (message, self.session.clone()) {
+        let (message, session) = match (message, self.session.clone()) {
             (ClientMessage::Hello(hello), None) => return self.hello(request_id, hello),
             (message, Some(session)) => (message, session),
             (_, None) => {
@@ -209,8 +209,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
             }
         };
         self.invalid = 0;
-        let (message, session) = session;
-        if !matches!(session_id.trim(), "" | _ if session_id.trim() == session.as_str()) {
+        let named = session_id.trim();
+        if !named.is_empty() && named != session.as_str() {
             let text = "session_id is not the session of this socket";
             self.refuse(request_id.as_deref(), Told::new("failed_precondition", "SESSION_DIFFERS", text));
             return None;

@@ -8,9 +8,8 @@ use super::{
 };
 use crate::{
     gateway::{
-        Caller, Gateway, OpenSession, OperationError, SessionRuns, StartRun, SubmitApproval,
-        SubmitRunInput, SubmitToolResult,
-        WatchRun,
+        Caller, Gateway, OpenSession, OperationError, SessionRuns, StartRun, SubmitApproval, SubmitRunInput,
+        SubmitToolResult, WatchRun,
     },
     model::SessionId,
     wire::RunFacts,

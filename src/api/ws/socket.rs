@@ -41,8 +41,9 @@ const FRAME_BYTES: usize = 64 << 10;
 /// What may wait beside our own frames: answers to the pings of a peer that does not read them. Beyond it the socket is
 /// closed.
 const PONG_BYTES: usize = 16 << 10;
-/// How long a closed socket waits until its peer has taken the end: a peer that is there needs a round trip.
-const CLOSE_PATIENCE: Duration = Duration::from_secs(3);
+/// How long a closed socket waits until its peer has taken the end. A peer that is there needs a round trip; one that is slow
+/// must take what lies before the end first.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A WebSocket with what is to be sent on it.
 pub(super) struct Socket<S> {
