@@ -10,7 +10,11 @@ use tonic::{
     codec::{BufferSettings, Codec, EncodeBuf, Encoder},
 };
 
-use super::{RequestDecoder, event_json::append_event_json, event_message, response_json, v1};
+use super::{
+    RequestDecoder,
+    event_json::{append_json, buffer_for},
+    event_message, response_json, v1,
+};
 use crate::model::{Entry, Event, SessionEntry};
 
 /// What a stream without events keeps for the next ones. Most watchers are idle most of the time.
@@ -70,9 +74,10 @@ pub fn encoded_event(entry: &Entry, format: Format) -> EncodedEvent {
 /// The same with the cursor of the session.
 pub fn encoded_session_event(event: &SessionEntry, format: Format) -> EncodedEvent {
     if format == Format::Json {
-        let mut json = Vec::new();
-        append_session_json(&mut json, event);
-        return EncodedEvent { message: json.into(), own: Bytes::new() };
+        let json = encoded(&event.entry, Format::Json);
+        let mut message = Vec::with_capacity(json.len() + event.cursor.len());
+        append_session_json(&mut message, &json, event);
+        return EncodedEvent { message: message.into(), own: Bytes::new() };
     }
     let mut own = Vec::with_capacity(event.cursor.len() + 4);
     prost::encoding::string::encode(CURSOR_FIELD, &event.cursor, &mut own);
@@ -81,9 +86,10 @@ pub fn encoded_session_event(event: &SessionEntry, format: Format) -> EncodedEve
 
 /// The event as a message of an event stream, with the cursor of the session.
 pub fn session_sse(event: &SessionEntry) -> Bytes {
-    let mut message = Vec::new();
+    let json = encoded(&event.entry, Format::Json);
+    let mut message = Vec::with_capacity(json.len() + 2 * event.cursor.len() + 16);
     begin_sse(&mut message, &event.cursor);
-    append_session_json(&mut message, event);
+    append_session_json(&mut message, &json, event);
     message.extend_from_slice(SSE_END);
     message.into()
 }
@@ -103,10 +109,13 @@ const SSE_END: &[u8] = b"\n\n";
 const CURSOR_FIELD: u32 = 7;
 
 fn sse_message(event: &Event) -> Bytes {
-    let mut message = Vec::new();
-    begin_sse(&mut message, &event.cursor().to_string());
-    append_event_json(&mut message, event);
+    let response = event_message(event);
+    let mut message = buffer_for(&response);
+    begin_sse(&mut message, &response.cursor);
+    append_json(&mut message, &response);
     message.extend_from_slice(SSE_END);
+    // Kept as long as the event: with little air.
+    message.shrink_to(message.len() + message.len() / 8);
     message.into()
 }
 
@@ -116,16 +125,14 @@ fn begin_sse(message: &mut Vec<u8>, cursor: &str) {
     message.extend_from_slice(b"\ndata: ");
 }
 
-/// Appends the JSON of the event with the cursor of the session instead of the run's.
-fn append_session_json(to: &mut Vec<u8>, event: &SessionEntry) {
+/// Appends the `json` of the event with the cursor of the session instead of the run's.
+fn append_session_json(to: &mut Vec<u8>, json: &[u8], event: &SessionEntry) {
     let SessionEntry { entry, cursor } = event;
-    let json = encoded(entry, Format::Json);
     // Inside a text quotation marks are escaped, and whatever a worker may put into an event comes behind its cursor: the
     // first place that looks like the cursor is the cursor.
     let of_run = format!(r#""cursor":"{}""#, entry.event.cursor());
     let start =
-        memmem::find(&json, of_run.as_bytes()).unwrap_or_else(|| unreachable!("every event has a cursor"));
-    to.reserve(json.len() + cursor.len() + SSE_END.len());
+        memmem::find(json, of_run.as_bytes()).unwrap_or_else(|| unreachable!("every event has a cursor"));
     to.extend_from_slice(&json[..start]);
     to.extend_from_slice(br#""cursor":""#);
     to.extend_from_slice(cursor.as_bytes());

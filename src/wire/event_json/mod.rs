@@ -15,9 +15,9 @@ use super::{
 };
 use crate::model::Event;
 
-/// What names, quotation marks, the fields without a default and the longer forms of numbers add to an event's
-/// protobuf. Most events fit; the others make their buffer grow.
-const NAMES_BYTES: usize = 224;
+/// What names, quotation marks, longer forms of numbers and the frame of an event stream add to an event's protobuf. Most
+/// events fit; the others make their buffer grow.
+const NAMES_BYTES: usize = 256;
 
 /// A message as canonical JSON: fields that have their default are left out.
 struct Json<'a, T>(&'a T);
@@ -44,25 +44,23 @@ enum Word {
 
 /// The event as one line of proto3 JSON; `eventType`, `message` and `progressPercent` come first and are always there.
 pub fn event_json(event: &Event) -> Bytes {
-    let mut json = Vec::new();
-    append_event_json(&mut json, event);
-    json.into()
+    response_json(&event_message(event))
 }
 
 /// The same for an event as a client received it.
 pub fn response_json(response: &v1::WatchRunResponse) -> Bytes {
-    let mut json = Vec::new();
+    let mut json = buffer_for(response);
     append_json(&mut json, response);
     json.into()
 }
 
-/// Appends [`event_json`].
-pub(super) fn append_event_json(json: &mut Vec<u8>, event: &Event) {
-    append_json(json, &event_message(event));
+/// An empty buffer in which the JSON of most events finds room, also as a message of an event stream.
+pub(super) fn buffer_for(response: &v1::WatchRunResponse) -> Vec<u8> {
+    Vec::with_capacity(response.encoded_len() + NAMES_BYTES)
 }
 
-fn append_json(json: &mut Vec<u8>, response: &v1::WatchRunResponse) {
-    json.reserve(response.encoded_len() + NAMES_BYTES);
+/// Appends [`response_json`].
+pub(super) fn append_json(json: &mut Vec<u8>, response: &v1::WatchRunResponse) {
     if let Err(error) = serde_json::to_writer(json, &Json(response)) {
         unreachable!("memory takes all that is written, and every name is a text: {error}")
     }
