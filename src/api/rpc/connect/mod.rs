@@ -2,7 +2,8 @@
 //!
 //! The `connectrpc` crate speaks the protocols: verbs, envelopes, compression, GET, limits, deadlines, end-of-stream
 //! metadata. What it has decoded arrives here as message bytes, goes as a gRPC call to tonic in the same process
-//! ([`call`]), and comes back as message bytes; JSON is translated by the descriptors ([`codec`]).
+//! ([`call`]), and comes back as message bytes; JSON is translated by the descriptors ([`codec`]), but for answers that
+//! are JSON already ([`super::JsonAnswers`]).
 
 mod call;
 mod codec;
