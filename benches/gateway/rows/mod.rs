@@ -1,5 +1,6 @@
 //! The rows of the table, one file each.
 
+mod encode;
 mod fan_out;
 mod growth;
 mod idle;
@@ -21,4 +22,5 @@ pub(crate) async fn measure(options: &Options, table: &mut Table) {
     slow_readers::measure(options, table).await;
     growth::measure(options, table).await;
     soak::measure(options, table).await;
+    encode::measure(options, table);
 }
