@@ -11,7 +11,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use super::{
     event_message,
-    v1::{self, client_view::Content, watch_run_response::Detail},
+    v1::{self, client_view::Content, closed_detail::Answer, watch_run_response::Detail},
 };
 use crate::model::Event;
 
@@ -182,6 +182,7 @@ impl Message for v1::WatchRunResponse {
             Some(Detail::Node(it)) => fields.message("node", Some(it)),
             Some(Detail::Result(it)) => fields.message("result", Some(it)),
             Some(Detail::Error(it)) => fields.message("error", Some(it)),
+            Some(Detail::Closed(it)) => fields.message("closed", Some(it)),
         }
     }
 }
@@ -242,9 +243,10 @@ impl Message for v1::DeltaDetail {
 
 impl Message for v1::InputRequiredDetail {
     fn write<M: SerializeMap>(&self, fields: &mut Fields<M>) -> Result<(), M::Error> {
-        let Self { request_id, prompt } = self;
+        let Self { request_id, prompt, deadline } = self;
         fields.plain("requestId", request_id)?;
-        fields.plain("prompt", prompt)
+        fields.plain("prompt", prompt)?;
+        fields.message("deadline", deadline.as_ref())
     }
 }
 
@@ -266,6 +268,38 @@ impl Message for v1::ApprovalRequiredDetail {
         fields.plain("toolName", tool_name)?;
         fields.plain("summary", summary)?;
         fields.message("expiresAt", expires_at.as_ref())
+    }
+}
+
+impl Message for v1::ClosedDetail {
+    fn write<M: SerializeMap>(&self, fields: &mut Fields<M>) -> Result<(), M::Error> {
+        let Self { kind, request_id, outcome, answer } = self;
+        fields.word("kind", *kind, v1::RequestKind::as_str_name)?;
+        fields.plain("requestId", request_id)?;
+        fields.word("outcome", *outcome, v1::RequestOutcome::as_str_name)?;
+        match answer {
+            None => Ok(()),
+            Some(Answer::Input(it)) => fields.0.serialize_entry("input", it),
+            Some(Answer::ToolResult(it)) => fields.message("toolResult", Some(it)),
+            Some(Answer::Approval(it)) => fields.message("approval", Some(it)),
+        }
+    }
+}
+
+impl Message for v1::ToolResult {
+    fn write<M: SerializeMap>(&self, fields: &mut Fields<M>) -> Result<(), M::Error> {
+        let Self { ok, result, error } = self;
+        fields.plain("ok", ok)?;
+        fields.message("result", result.as_ref())?;
+        fields.plain("error", error)
+    }
+}
+
+impl Message for v1::ApprovalDecision {
+    fn write<M: SerializeMap>(&self, fields: &mut Fields<M>) -> Result<(), M::Error> {
+        let Self { decision, reason } = self;
+        fields.word("decision", *decision, v1::Decision::as_str_name)?;
+        fields.plain("reason", reason)
     }
 }
 
