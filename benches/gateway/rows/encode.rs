@@ -22,7 +22,7 @@ use crate::{
 const NODES: usize = 20;
 const BYTES: usize = 256;
 /// How many events are written between two looks at the clock.
-const EVENTS: usize = 100_000;
+const EVENTS: usize = 10_000;
 /// How often; the least counts.
 const ROUNDS: usize = 5;
 
@@ -43,7 +43,7 @@ pub(crate) fn measure(options: &Options, table: &mut Table) {
         if !options.wants(row) {
             continue;
         }
-        let events = options.size(EVENTS, EVENTS / 100);
+        let events = options.size(EVENTS, EVENTS / 10);
         let ours = least(events, || wire::event_json(&event).len());
         let message = least(events, || wire::event_message(&event).encode_to_vec().len());
         let by_descriptors = least(events, || by_descriptors(&event).len());
