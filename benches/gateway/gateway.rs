@@ -79,18 +79,19 @@ impl Gateway {
 
     /// True when the configuration in force has a setting `key`, whatever its table.
     pub(crate) fn knows(options: &Options, key: &str) -> bool {
-        setting(options, key).is_some()
+        printed(options).lines().any(|it| it.strip_prefix(key).is_some_and(|it| it.starts_with(" = ")))
     }
 
     /// What a gateway with the defaults waits for before an event is acknowledged and shown.
     pub(crate) fn durability(options: &Options) -> String {
-        setting(options, "durability").unwrap_or_else(|| "memory".to_owned())
+        let printed = printed(options);
+        let config: toml::Table = printed.parse().unwrap();
+        config["run"]["log"].as_str().unwrap().to_owned()
     }
 }
 
-fn setting(options: &Options, key: &str) -> Option<String> {
+/// The configuration in force.
+fn printed(options: &Options) -> String {
     let printed = Command::new(&options.binary).args(["serve", "--print-config"]).output().unwrap();
-    let printed = String::from_utf8_lossy(&printed.stdout).into_owned();
-    let value = printed.lines().find_map(|it| it.strip_prefix(key)?.strip_prefix(" = "));
-    value.map(|it| it.trim_matches('"').to_owned())
+    String::from_utf8_lossy(&printed.stdout).into_owned()
 }

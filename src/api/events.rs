@@ -27,8 +27,8 @@ pub(super) trait Source: Send + 'static {
 
 /// An event that can be sent.
 pub(super) trait Shown: Send {
-    /// As a protobuf message.
-    fn message(&self) -> EncodedEvent;
+    /// As a message of the service, in [`Format::Proto`] or [`Format::Json`].
+    fn message(&self, format: Format) -> EncodedEvent;
 
     /// As a message of an event stream.
     fn sse(&self) -> Bytes;
@@ -96,8 +96,8 @@ impl Source for Watch {
 }
 
 impl Shown for Arc<Entry> {
-    fn message(&self) -> EncodedEvent {
-        wire::encoded_event(self)
+    fn message(&self, format: Format) -> EncodedEvent {
+        wire::encoded_event(self, format)
     }
 
     fn sse(&self) -> Bytes {
@@ -118,8 +118,8 @@ impl Source for SessionWatch {
 }
 
 impl Shown for SessionEntry {
-    fn message(&self) -> EncodedEvent {
-        wire::encoded_session_event(self)
+    fn message(&self, format: Format) -> EncodedEvent {
+        wire::encoded_session_event(self, format)
     }
 
     fn sse(&self) -> Bytes {

@@ -11,13 +11,14 @@ use tonic::{
 use super::{
     error::{status, watch_end_status},
     events::{Shown as _, Signal, Signals, Source},
+    rpc::JsonAnswers,
 };
 use crate::{
     gateway::{
         self, Caller, Gateway, SubmitApproval, SubmitToolResult, session_cookie, session_id_of_cookies,
     },
     wire::{
-        self, EncodedEvent,
+        self, EncodedEvent, Format,
         v1::{self, server::pipeline_service_server::PipelineService},
     },
 };
@@ -93,21 +94,22 @@ impl PipelineService for PipelineRpc {
         &self,
         request: Request<v1::WatchRunRequest>,
     ) -> Result<Response<Self::WatchRunStream>, Status> {
+        let answers = JsonAnswers::of(&request);
         let v1::WatchRunRequest { run_id, after, compact } = request.into_inner();
         let request = gateway::WatchRun { run_id, after, compact };
         let watch = self.gateway.watch_run(request).await.map_err(status)?;
-        Ok(unbuffered(event_stream(watch)))
+        Ok(streamed(watch, answers))
     }
 
     async fn watch_session(
         &self,
         request: Request<v1::WatchSessionRequest>,
     ) -> Result<Response<Self::WatchSessionStream>, Status> {
-        let caller = caller(request.metadata());
+        let (caller, answers) = (caller(request.metadata()), JsonAnswers::of(&request));
         let v1::WatchSessionRequest { session_id, after, compact } = request.into_inner();
         let request = gateway::WatchSession { session_id, after, compact };
         let watch = self.gateway.watch_session(&caller, request).await.map_err(status)?;
-        Ok(unbuffered(event_stream(watch)))
+        Ok(streamed(watch, answers))
     }
 
     async fn cancel_run(
@@ -193,23 +195,28 @@ impl PipelineService for PipelineRpc {
     }
 }
 
-/// Tells proxies that collect responses to pass this one on as it comes, as the event streams of HTTP do.
-fn unbuffered<S>(events: S) -> Response<S> {
-    let mut response = Response::new(events);
+/// Events are there as JSON once for all watchers, so that a client that wants JSON is given it as it is.
+fn streamed<S: Source>(watch: S, answers: Option<JsonAnswers>) -> Response<EventStream> {
+    let format = if answers.is_some() { Format::Json } else { Format::Proto };
+    let mut response = Response::new(event_stream(watch, format));
+    // Tells proxies that collect responses to pass this one on as it comes, as the event streams of HTTP do.
     response.metadata_mut().insert("x-accel-buffering", MetadataValue::from_static("no"));
+    if let Some(answers) = answers {
+        response.extensions_mut().insert(answers);
+    }
     response
 }
 
-fn event_stream<S: Source>(source: S) -> EventStream {
+fn event_stream<S: Source>(source: S, format: Format) -> EventStream {
     let mut signals = Signals::new(source);
     Box::pin(async_stream::stream! {
         while let Some(signal) = signals.next().await {
             match signal {
                 // tonic puts together into one write what comes without a pause.
                 Signal::Events(events) => for event in events {
-                    yield Ok(event.message());
+                    yield Ok(event.message(format));
                 },
-                Signal::Silence => yield Ok(wire::heartbeat()),
+                Signal::Silence => yield Ok(wire::heartbeat(format)),
                 Signal::Cut(end) => yield Err(watch_end_status(&end)),
             }
         }

@@ -44,12 +44,10 @@ pub(super) async fn run_events(
     Query(query): Query<EventsQuery>,
     headers: HeaderMap,
 ) -> Response {
-    let after = position(&headers, query.after);
-    let compact = match is_set("compact", &query.compact) {
-        Ok(compact) => compact,
+    let request = match query.place(&headers) {
+        Ok((after, compact)) => WatchRun { run_id, after, compact },
         Err(error) => return cause_response(&error),
     };
-    let request = WatchRun { run_id, after, compact };
     match query.format.as_str() {
         "" | "sse" => match gateway.watch_run(request).await {
             Ok(watch) if watch.at_end() => StatusCode::NO_CONTENT.into_response(),
@@ -58,10 +56,7 @@ pub(super) async fn run_events(
         },
         "json" => run_document(&gateway, request, DocumentFormat::Json, headers).await,
         "ndjson" => run_document(&gateway, request, DocumentFormat::Ndjson, headers).await,
-        _ => {
-            let problem = "is none of sse, json, ndjson".to_owned();
-            cause_response(&MalformedField { field: "format", problem })
-        }
+        _ => cause_response(&malformed("format", "is none of sse, json, ndjson")),
     }
 }
 
@@ -72,35 +67,35 @@ pub(super) async fn session_events(
     Query(query): Query<EventsQuery>,
     headers: HeaderMap,
 ) -> Response {
-    let after = position(&headers, query.after);
-    let compact = match is_set("compact", &query.compact) {
-        Ok(compact) => compact,
+    let request = match query.place(&headers) {
+        Ok((after, compact)) => WatchSession { session_id, after, compact },
         Err(error) => return cause_response(&error),
     };
     if !matches!(query.format.as_str(), "" | "sse") {
-        return cause_response(&MalformedField { field: "format", problem: "is not sse".to_owned() });
+        return cause_response(&malformed("format", "is not sse"));
     }
-    let request = WatchSession { session_id, after, compact };
     match gateway.watch_session(&Caller::default(), request).await {
         Ok(watch) => event_stream(watch),
         Err(error) => response(error),
     }
 }
 
-/// The `Last-Event-ID`, which a browser sends by itself, or else what stands in the query.
-fn position(headers: &HeaderMap, after: String) -> String {
-    let last_event_id =
-        headers.get("last-event-id").map(|it| String::from_utf8_lossy(it.as_bytes()).into_owned());
-    last_event_id.filter(|it| !it.is_empty()).unwrap_or(after)
+impl EventsQuery {
+    /// Where to begin, and whether the catch-up is to be compact. The position is the `Last-Event-ID`, which a browser
+    /// sends by itself, or else what stands in the query.
+    fn place(&self, headers: &HeaderMap) -> Result<(String, bool), MalformedField> {
+        let last_event_id = headers.get("last-event-id").map(|it| String::from_utf8_lossy(it.as_bytes()));
+        let after = last_event_id.filter(|it| !it.is_empty()).unwrap_or(self.after.as_str().into());
+        match self.compact.as_str() {
+            "true" | "1" => Ok((after.into_owned(), true)),
+            "" | "false" | "0" => Ok((after.into_owned(), false)),
+            _ => Err(malformed("compact", "is none of true, false")),
+        }
+    }
 }
 
-/// A field of the query that is true or false; when it is not there it is false.
-fn is_set(field: &'static str, text: &str) -> Result<bool, MalformedField> {
-    match text {
-        "true" | "1" => Ok(true),
-        "" | "false" | "0" => Ok(false),
-        _ => Err(MalformedField { field, problem: "is none of true, false".to_owned() }),
-    }
+fn malformed(field: &'static str, problem: &str) -> MalformedField {
+    MalformedField { field, problem: problem.to_owned() }
 }
 
 /// The events of a watch as they come.

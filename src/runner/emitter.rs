@@ -134,10 +134,10 @@ impl Emitter {
     /// Takes back what the worker has asked and nobody has answered: it waits no more.
     pub(super) async fn withdraw(&self) {
         let asked = std::mem::take(&mut *self.asked.lock().unwrap_or_else(PoisonError::into_inner));
-        for request in asked {
-            // One that was answered is refused, and so is all when the run has ended.
-            drop(self.writer.close(Some(request), Closing::Withdrawn).await);
-        }
+        // Together, so that they share a commit of the log. One that was answered is refused, and so is all when the run has
+        // ended.
+        let withdrawn = asked.into_iter().map(|it| self.writer.close(Some(it), Closing::Withdrawn));
+        drop(futures::future::join_all(withdrawn).await);
     }
 
     /// How long the worker has waited for answers.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    AskError, NoAnswer, Task,
+    AskError, NoAnswer, Pending, Task,
     mcp::{McpError, McpOutput},
 };
 use crate::model::{Answer, Request, RequestId, limits};
@@ -147,7 +147,7 @@ pub async fn call_tool(task: &Task, call: ToolCall) -> Result<Value, ToolError> 
     }
     let request = Request::Tool { tool_name: call.name, args: call.args };
     let pending = task.emitter.ask(RequestId(call.id), request).await?;
-    match pending.answer().await {
+    match answer(task, pending).await {
         Ok(Answer::Tool(result)) => Ok(result),
         Ok(Answer::ToolFailed(error)) => Err(ToolError::Failed(error)),
         Ok(_) | Err(NoAnswer::Stopped) => Err(ToolError::Stopped),
@@ -176,11 +176,20 @@ pub async fn permit_tool(task: &Task, call: &ToolCall) -> Result<(), ToolError> 
     let approval_id = format!("ap_{}", call.id);
     let approval_id = approval_id[..approval_id.floor_char_boundary(limits::REQUEST_ID_BYTES)].to_owned();
     let pending = task.emitter.ask(RequestId(approval_id), request).await?;
-    match pending.answer().await {
+    match answer(task, pending).await {
         Ok(Answer::Approved { .. }) => Ok(()),
         Ok(Answer::Rejected { reason }) => Err(ToolError::Rejected { reason }),
         Ok(_) | Err(NoAnswer::Stopped) => Err(ToolError::Stopped),
         Err(NoAnswer::Expired) => Err(ToolError::ApprovalTimeout),
+    }
+}
+
+/// Waits for the answer as long as the worker is to work.
+async fn answer(task: &Task, pending: Pending) -> Result<Answer, NoAnswer> {
+    tokio::select! {
+        biased;
+        answer = pending.answer() => answer,
+        () = task.cancel.cancelled() => Err(NoAnswer::Stopped),
     }
 }
 

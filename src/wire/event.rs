@@ -10,7 +10,11 @@ use tonic::{
     codec::{BufferSettings, Codec, EncodeBuf, Encoder},
 };
 
-use super::{RequestDecoder, event_json, event_message, v1};
+use super::{
+    RequestDecoder,
+    event_json::{append_json, buffer_for},
+    event_message, response_json, v1,
+};
 use crate::model::{Entry, Event, SessionEntry};
 
 /// What a stream without events keeps for the next ones. Most watchers are idle most of the time.
@@ -29,7 +33,7 @@ pub enum Format {
     Sse,
 }
 
-/// A `WatchRunResponse` that is encoded already.
+/// A `WatchRunResponse` that is encoded already, as protobuf or as JSON.
 #[derive(Debug, Clone)]
 pub struct EncodedEvent {
     /// Shared by all watchers.
@@ -62,44 +66,40 @@ pub fn encoded(entry: &Entry, format: Format) -> Bytes {
     }
 }
 
-/// The entry's event for a stub or server of the service.
-pub fn encoded_event(entry: &Entry) -> EncodedEvent {
-    EncodedEvent { message: encoded(entry, Format::Proto), own: Bytes::new() }
+/// The entry's event as a message of the service, in [`Format::Proto`] or [`Format::Json`].
+pub fn encoded_event(entry: &Entry, format: Format) -> EncodedEvent {
+    EncodedEvent { message: encoded(entry, format), own: Bytes::new() }
 }
 
 /// The same with the cursor of the session.
-pub fn encoded_session_event(event: &SessionEntry) -> EncodedEvent {
+pub fn encoded_session_event(event: &SessionEntry, format: Format) -> EncodedEvent {
+    if format == Format::Json {
+        let json = encoded(&event.entry, Format::Json);
+        let mut message = Vec::with_capacity(json.len() + event.cursor.len());
+        append_session_json(&mut message, &json, event);
+        return EncodedEvent { message: message.into(), own: Bytes::new() };
+    }
     let mut own = Vec::with_capacity(event.cursor.len() + 4);
     prost::encoding::string::encode(CURSOR_FIELD, &event.cursor, &mut own);
-    EncodedEvent { message: encoded(&event.entry, Format::Proto), own: own.into() }
+    EncodedEvent { message: encoded(&event.entry, format), own: own.into() }
 }
 
 /// The event as a message of an event stream, with the cursor of the session.
 pub fn session_sse(event: &SessionEntry) -> Bytes {
-    let SessionEntry { entry, cursor } = event;
-    let json = encoded(entry, Format::Json);
-    let mut message = Vec::with_capacity(json.len() + 2 * cursor.len() + 16);
-    // Inside a text quotation marks are escaped, and whatever a worker may put into an event comes behind its cursor: the
-    // first place that looks like the cursor is the cursor.
-    let of_run = format!(r#""cursor":"{}""#, entry.event.cursor());
-    let start =
-        memmem::find(&json, of_run.as_bytes()).unwrap_or_else(|| unreachable!("every event has a cursor"));
-    message.extend_from_slice(b"id: ");
-    message.extend_from_slice(cursor.as_bytes());
-    message.extend_from_slice(b"\ndata: ");
-    message.extend_from_slice(&json[..start]);
-    message.extend_from_slice(br#""cursor":""#);
-    message.extend_from_slice(cursor.as_bytes());
-    message.extend_from_slice(br#"""#);
-    message.extend_from_slice(&json[start + of_run.len()..]);
+    let json = encoded(&event.entry, Format::Json);
+    let mut message = Vec::with_capacity(json.len() + 2 * event.cursor.len() + 16);
+    begin_sse(&mut message, &event.cursor);
+    append_session_json(&mut message, &json, event);
     message.extend_from_slice(SSE_END);
     message.into()
 }
 
 /// The event that says that a silent stream is alive. It is in no log.
-pub fn heartbeat() -> EncodedEvent {
+pub fn heartbeat(format: Format) -> EncodedEvent {
     let message = v1::WatchRunResponse { event_type: v1::EventType::Heartbeat.into(), ..Default::default() };
-    EncodedEvent { message: message.encode_to_vec().into(), own: Bytes::new() }
+    let message =
+        if format == Format::Json { response_json(&message) } else { message.encode_to_vec().into() };
+    EncodedEvent { message, own: Bytes::new() }
 }
 
 /// What ends a message of an event stream.
@@ -109,15 +109,35 @@ const SSE_END: &[u8] = b"\n\n";
 const CURSOR_FIELD: u32 = 7;
 
 fn sse_message(event: &Event) -> Bytes {
-    let json = event_json(event);
-    let cursor = event.cursor().to_string();
-    let mut message = Vec::with_capacity(json.len() + cursor.len() + 16);
+    let response = event_message(event);
+    let mut message = buffer_for(&response);
+    begin_sse(&mut message, &response.cursor);
+    append_json(&mut message, &response);
+    message.extend_from_slice(SSE_END);
+    // Kept as long as the event: with little air.
+    message.shrink_to(message.len() + message.len() / 8);
+    message.into()
+}
+
+fn begin_sse(message: &mut Vec<u8>, cursor: &str) {
     message.extend_from_slice(b"id: ");
     message.extend_from_slice(cursor.as_bytes());
     message.extend_from_slice(b"\ndata: ");
-    message.extend_from_slice(&json);
-    message.extend_from_slice(SSE_END);
-    message.into()
+}
+
+/// Appends the `json` of the event with the cursor of the session instead of the run's.
+fn append_session_json(to: &mut Vec<u8>, json: &[u8], event: &SessionEntry) {
+    let SessionEntry { entry, cursor } = event;
+    // Inside a text quotation marks are escaped, and whatever a worker may put into an event comes behind its cursor: the
+    // first place that looks like the cursor is the cursor.
+    let of_run = format!(r#""cursor":"{}""#, entry.event.cursor());
+    let start =
+        memmem::find(json, of_run.as_bytes()).unwrap_or_else(|| unreachable!("every event has a cursor"));
+    to.extend_from_slice(&json[..start]);
+    to.extend_from_slice(br#""cursor":""#);
+    to.extend_from_slice(cursor.as_bytes());
+    to.extend_from_slice(br#"""#);
+    to.extend_from_slice(&json[start + of_run.len()..]);
 }
 
 impl<D> Default for EventCodec<D> {
@@ -185,7 +205,7 @@ mod tests {
         let entry = Arc::new(Entry::new(event));
         let in_session = SessionEntry { entry: entry.clone(), cursor: "of_session".to_owned() };
 
-        let EncodedEvent { message, own } = encoded_session_event(&in_session);
+        let EncodedEvent { message, own } = encoded_session_event(&in_session, Format::Proto);
         let decoded = v1::WatchRunResponse::decode([message, own].concat().as_slice()).unwrap();
         let expected =
             v1::WatchRunResponse { cursor: "of_session".to_owned(), ..event_message(&entry.event) };
@@ -196,6 +216,8 @@ mod tests {
         assert_eq!(id, "id: of_session");
         let mut told: Value = serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
         assert_eq!(told["cursor"], "of_session");
+        let EncodedEvent { message, own } = encoded_session_event(&in_session, Format::Json);
+        assert!(own.is_empty() && told == serde_json::from_slice::<Value>(&message).unwrap());
         told["cursor"] = json!(cursor);
         assert_eq!(told, serde_json::from_slice::<Value>(&encoded(&entry, Format::Json)).unwrap());
     }

@@ -2,6 +2,7 @@
 
 mod codec;
 mod event;
+mod event_json;
 mod from_proto;
 mod json;
 mod to_proto;
@@ -15,8 +16,9 @@ pub use codec::{ERROR_DOMAIN, MessageCodec, RequestDecoder};
 pub use event::{
     EncodedEvent, EventCodec, Format, encoded, encoded_event, encoded_session_event, heartbeat, session_sse,
 };
+pub use event_json::{event_json, response_json};
 pub use from_proto::json_value;
-pub use json::{event_json, response_json, run_json, worker_json};
+pub use json::{run_json, worker_json};
 pub use to_proto::{client_view, event_message, run_message, session_message, timestamp, value};
 pub use websocket::{RunFacts, websocket_event, websocket_event_of_request};
 

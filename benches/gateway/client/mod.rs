@@ -8,6 +8,7 @@ mod messages;
 mod resting;
 mod socket;
 mod watcher;
+mod websocket;
 
 pub(crate) use calls::Calls;
 pub(crate) use resting::Resting;

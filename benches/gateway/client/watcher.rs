@@ -11,6 +11,7 @@ use super::{
     http2::{self, Http2},
     messages::{Framing, envelope},
     socket,
+    websocket::{self, WebSocket},
 };
 use crate::{clock, payload};
 
@@ -27,6 +28,8 @@ pub(crate) enum Protocol {
     GrpcWeb,
     /// Over HTTP/1.1, protobuf.
     Connect,
+    /// `GET /ws`, one socket for one run.
+    WebSocket,
     /// A bare socket that is sent records of so many bytes, and nothing else.
     Floor(usize),
 }
@@ -55,6 +58,7 @@ pub(crate) struct Followed {
 pub(super) enum Wire {
     Http1(Http1),
     Http2(Http2),
+    WebSocket(WebSocket),
     Raw,
 }
 
@@ -66,6 +70,7 @@ impl Protocol {
             Self::Grpc => "grpc",
             Self::GrpcWeb => "grpc-web",
             Self::Connect => "connect",
+            Self::WebSocket => "ws",
             Self::Floor(_) => "floor",
         }
     }
@@ -79,7 +84,7 @@ impl Watcher {
         stream.write_all(&request(protocol, run_id, 1)).await?;
         let framing = match protocol {
             Protocol::Sse => Framing::EmptyLine,
-            Protocol::Grpc | Protocol::GrpcWeb | Protocol::Connect => Framing::Envelope,
+            Protocol::Grpc | Protocol::GrpcWeb | Protocol::Connect | Protocol::WebSocket => Framing::Envelope,
             Protocol::Floor(bytes) => Framing::Fixed(bytes),
         };
         let mut watcher = Self { stream, wire: Wire::new(protocol), framing, payload: Vec::new(), next: 0 };
@@ -137,6 +142,7 @@ impl Wire {
         match protocol {
             Protocol::Sse | Protocol::GrpcWeb | Protocol::Connect => Self::Http1(Http1::default()),
             Protocol::Grpc => Self::Http2(Http2::default()),
+            Protocol::WebSocket => Self::WebSocket(WebSocket::default()),
             Protocol::Floor(_) => Self::Raw,
         }
     }
@@ -149,14 +155,17 @@ impl Wire {
         let read = socket::read(stream, |bytes| match self {
             Self::Http1(http1) => http1.take(bytes, payload),
             Self::Http2(http2) => http2.take(bytes, payload),
+            Self::WebSocket(socket) => socket.take(bytes, payload),
             Self::Raw => payload.extend_from_slice(bytes),
         })
         .await?;
-        if let Self::Http2(http2) = self {
-            let replies = http2.replies();
-            if !replies.is_empty() {
-                stream.write_all(&replies).await?;
-            }
+        let replies = match self {
+            Self::Http2(http2) => http2.replies(),
+            Self::WebSocket(socket) => socket.replies(),
+            Self::Http1(_) | Self::Raw => Vec::new(),
+        };
+        if !replies.is_empty() {
+            stream.write_all(&replies).await?;
         }
         if read == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -169,6 +178,7 @@ impl Wire {
         match self {
             Self::Http1(http1) => http1.answered(),
             Self::Http2(http2) => http2.answered() as usize >= streams,
+            Self::WebSocket(socket) => socket.answered(),
             Self::Raw => true,
         }
     }
@@ -177,6 +187,7 @@ impl Wire {
         match self {
             Self::Http1(http1) => http1.ended(),
             Self::Http2(http2) => http2.ended() > 0,
+            Self::WebSocket(socket) => socket.ended(),
             Self::Raw => false,
         }
     }
@@ -207,6 +218,7 @@ pub(super) fn request(protocol: Protocol, run_id: &str, streams: usize) -> Vec<u
         }
         Protocol::GrpcWeb => post("application/grpc-web+proto"),
         Protocol::Connect => post("application/connect+proto"),
+        Protocol::WebSocket => websocket::request(run_id),
         Protocol::Floor(_) => Vec::new(),
     }
 }

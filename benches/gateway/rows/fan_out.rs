@@ -13,7 +13,8 @@ use crate::{
     table::{Line, Table},
 };
 
-const PROTOCOLS: [Protocol; 4] = [Protocol::Sse, Protocol::Grpc, Protocol::GrpcWeb, Protocol::Connect];
+const PROTOCOLS: [Protocol; 5] =
+    [Protocol::Sse, Protocol::Grpc, Protocol::GrpcWeb, Protocol::Connect, Protocol::WebSocket];
 const FEW: usize = 100;
 const MANY: usize = 1000;
 /// Events a second.

@@ -34,6 +34,7 @@ pub(crate) async fn measure(options: &Options, table: &mut Table) {
         ("idle-sse", Protocol::Sse, 1, 10.0),
         ("idle-grpc", Protocol::Grpc, 1, 16.0),
         ("idle-grpc-shared", Protocol::Grpc, STREAMS, 16.0),
+        ("idle-ws", Protocol::WebSocket, 1, 16.0),
     ];
     for (row, protocol, streams, most) in cases {
         if options.wants(row) {

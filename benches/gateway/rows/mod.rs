@@ -1,5 +1,6 @@
 //! The rows of the table, one file each.
 
+mod encode;
 mod fan_out;
 mod growth;
 mod idle;
@@ -7,6 +8,7 @@ mod replay;
 mod run_start;
 mod slow_readers;
 mod soak;
+mod sockets;
 mod token_streams;
 
 use crate::{options::Options, table::Table};
@@ -19,6 +21,8 @@ pub(crate) async fn measure(options: &Options, table: &mut Table) {
     run_start::measure(options, table).await;
     idle::measure(options, table).await;
     slow_readers::measure(options, table).await;
+    sockets::measure(options, table).await;
     growth::measure(options, table).await;
     soak::measure(options, table).await;
+    encode::measure(options, table);
 }

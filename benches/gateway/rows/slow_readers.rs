@@ -36,7 +36,7 @@ enum Others {
 
 /// Measures what was asked for.
 pub(crate) async fn measure(options: &Options, table: &mut Table) {
-    for protocol in [Protocol::Sse, Protocol::Grpc] {
+    for protocol in [Protocol::Sse, Protocol::Grpc, Protocol::WebSocket] {
         let row = format!("slow-readers-{}", protocol.name());
         if options.wants(&row) {
             table.add(line(options, row, protocol).await);

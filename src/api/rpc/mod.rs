@@ -14,6 +14,7 @@
 
 mod connect;
 mod early_answer;
+mod json_answers;
 mod mend;
 mod methods;
 mod protocol;
@@ -36,6 +37,7 @@ use tonic_web::{GrpcWebLayer, GrpcWebService};
 use tower::{Layer, Service, ServiceExt};
 
 use self::connect::TonicBridge;
+pub use self::json_answers::JsonAnswers;
 use self::mend::MendedTonic;
 use self::methods::Methods;
 use self::protocol::Protocol;
@@ -74,7 +76,8 @@ pub struct RpcStack {
 /// `descriptors` must hold every service of the router that is to be served over Connect and JSON, and decides
 /// which methods take exactly one request message. Paths without a method in it are answered by tonic.
 ///
-/// A handler finds the [`Trailers`] of its call in the extensions of its request.
+/// A handler finds the [`Trailers`] of its call in the extensions of its request, and [`JsonAnswers`] where its client wants
+/// JSON.
 ///
 /// `error_domain` is the domain of the `google.rpc.ErrorInfo` that errors of the stack itself carry; without one they carry
 /// none.

@@ -40,7 +40,9 @@ pub(super) async fn run_that_waits(client: Client) {
     }
     drop(watch);
     let asked = seen.last().unwrap();
-    assert_eq!(asked["inputRequired"], json!({"requestId": "question", "prompt": "How many?"}));
+    let question = &asked["inputRequired"];
+    assert_eq!((&question["requestId"], &question["prompt"]), (&json!("question"), &json!("How many?")));
+    assert!(story::text(&question["deadline"]) > story::text(&asked["time"]));
     let read = caller.call("GetRun", json!({"runId": run})).await.unwrap();
     assert_eq!(read["run"]["state"], "RUN_STATE_WAITING_INPUT");
 
@@ -49,5 +51,9 @@ pub(super) async fn run_that_waits(client: Client) {
     assert_eq!(answer["runId"], run);
     seen.extend(client.watch_after(&run, story::cursor(asked)).all().await);
     assert_eq!(seen.last().unwrap()["result"]["output"]["text"], "three");
+    let closed = seen.iter().find(|it| !it["closed"].is_null()).unwrap();
+    let answered = json!({"kind": "REQUEST_KIND_INPUT", "requestId": "question",
+        "outcome": "REQUEST_OUTCOME_ANSWERED", "input": "three"});
+    assert_eq!((&closed["eventType"], &closed["closed"]), (&json!("EVENT_TYPE_LOG"), &answered));
     assert_eq!(seen, story::log_of(client, &run).await);
 }

@@ -5,7 +5,7 @@ use libtest_mimic::Trial;
 
 use super::{request, request_over};
 use crate::support::{
-    client::{Block, Client, Protocol, event_stream},
+    client::{Block, Client, Protocol, SERVICE, event_stream},
     gateway::shared,
     http::Version,
     story, trial,
@@ -20,6 +20,7 @@ pub(super) fn trials() -> Vec<Trial> {
         trial("http::sse_last_event_id_comes_before_after", positions),
         trial("http::sse_resumed_at_the_end_is_204", no_content),
         trial("http::sse_over_http2_is_the_same", over_http2),
+        trial("http::sse_and_connect_have_the_same_json", same_json_on_connect),
         trial("http::sse_errors_are_json", errors),
     ]
 }
@@ -110,6 +111,28 @@ async fn over_http2() {
     );
     let blocks: Vec<_> = event_stream(&mut response).map(Result::unwrap).collect().await;
     assert_eq!(blocks.len(), log.len() + 2);
+}
+
+/// To the letter, the fields that are always there included.
+async fn same_json_on_connect() {
+    let (run, log) = story::finished(client().await, "speak").await;
+    let blocks = blocks(&format!("/v1/runs/{run}/events"), &[]).await;
+    let events = blocks.into_iter().filter(|it| it.id.is_some());
+    let data: Vec<_> = events.map(|it| it.data.unwrap()).collect();
+    assert_eq!(data.len(), log.len());
+
+    let message = serde_json::json!({"runId": run}).to_string();
+    let body = [&[0], &(message.len() as u32).to_be_bytes()[..], message.as_bytes()].concat();
+    let path = format!("/{SERVICE}/WatchRun");
+    let headers = [("content-type", "application/connect+json"), ("connect-protocol-version", "1")];
+    let mut rest = request("POST", &path, &headers, &body).await.whole().await.unwrap().body;
+    let mut messages = Vec::new();
+    while rest.first() == Some(&0) {
+        let head = rest.split_to(5);
+        let length = u32::from_be_bytes(head[1..].try_into().unwrap()) as usize;
+        messages.push(String::from_utf8(rest.split_to(length).to_vec()).unwrap());
+    }
+    assert_eq!(messages, data);
 }
 
 async fn errors() {

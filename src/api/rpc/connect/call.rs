@@ -18,6 +18,7 @@ use prost_reflect::prost::Message as _;
 use tonic::Status;
 use tower::Service;
 
+use super::super::json_answers::JsonAnswers;
 use super::super::mend::MendedTonic;
 use super::super::methods::Method;
 use super::super::trailers::Trailers;
@@ -39,6 +40,8 @@ pub(super) enum Requests {
 pub(super) struct Call<S> {
     /// The metadata that goes before the first message.
     pub(super) headers: HeaderMap,
+    /// Between the answers and the client.
+    pub(super) codec: MessageCodec,
     /// The answers, then the end or an error. Dropping it drops the handler's stream.
     pub(super) messages: S,
     /// The trailing metadata, as far as the handler has told it.
@@ -47,7 +50,7 @@ pub(super) struct Call<S> {
 
 /// A step of an answer.
 pub(super) enum Item {
-    /// One message, in protobuf.
+    /// One message, for [`Call::codec`].
     Message(Bytes),
     /// The call has succeeded, with these trailers.
     End(HeaderMap),
@@ -73,12 +76,19 @@ impl Call<()> {
         let mut request = request_of(method, &context, body)?;
         let trailers = Trailers::default();
         request.extensions_mut().insert(trailers.clone());
+        if format == CodecFormat::Json {
+            request.extensions_mut().insert(JsonAnswers::wanted());
+        }
         let answer = tonic.call(request).await.unwrap_or_else(|never: Infallible| match never {});
         let (head, body) = answer.into_parts();
         if head.headers.contains_key("grpc-status") {
             ended(&head.headers).map_err(|error| error.with_headers(metadata(&head.headers)))?;
         }
-        Ok(Call { headers: metadata(&head.headers), messages: messages(body), trailers })
+        // What is JSON already passes as protobuf does.
+        let is_json = head.extensions.get::<JsonAnswers>().is_some();
+        let format = if is_json { CodecFormat::Proto } else { format };
+        let codec = MessageCodec::new(method.output.clone(), format);
+        Ok(Call { headers: metadata(&head.headers), codec, messages: messages(body), trailers })
     }
 }
 

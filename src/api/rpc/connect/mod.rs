@@ -2,7 +2,8 @@
 //!
 //! The `connectrpc` crate speaks the protocols: verbs, envelopes, compression, GET, limits, deadlines, end-of-stream
 //! metadata. What it has decoded arrives here as message bytes, goes as a gRPC call to tonic in the same process
-//! ([`call`]), and comes back as message bytes; JSON is translated by the descriptors ([`codec`]).
+//! ([`call`]), and comes back as message bytes; JSON is translated by the descriptors ([`codec`]), but for answers that
+//! are JSON already ([`super::JsonAnswers`]).
 
 mod call;
 mod codec;
@@ -15,7 +16,6 @@ use futures::{StreamExt, TryStreamExt};
 use http::HeaderMap;
 
 use self::call::{Call, Item, Requests};
-use self::codec::MessageCodec;
 use super::mend::MendedTonic;
 use super::methods::Methods;
 
@@ -106,7 +106,6 @@ impl TonicBridge {
         let (tonic, method) = (self.tonic.clone(), self.methods.get(path).cloned());
         Box::pin(async move {
             let method = method.ok_or_else(unknown_method)?;
-            let answers = codec_of(&method.output, format);
             let call = Call::start(tonic, &method, context, requests?, format).await?;
             let mut messages = std::pin::pin!(call.messages);
             let (mut answer, mut trailers) = (None, HeaderMap::new());
@@ -117,7 +116,7 @@ impl TonicBridge {
                 }
             }
             let answer = answer.ok_or_else(|| ConnectError::internal("the call ended without an answer"))?;
-            let mut response = Response::new(answers.write(answer)?.into());
+            let mut response = Response::new(call.codec.write(answer)?.into());
             response.headers = call.headers;
             response.trailers = trailers;
             Ok(response)
@@ -134,13 +133,12 @@ impl TonicBridge {
         let (tonic, method) = (self.tonic.clone(), self.methods.get(path).cloned());
         Box::pin(async move {
             let method = method.ok_or_else(unknown_method)?;
-            let answers = codec_of(&method.output, format);
             let call = Call::start(tonic, &method, context, requests, format).await?;
             // connectrpc takes the trailers of a stream with its head: those that come at the end are too late.
             let trailers = call.trailers.current();
             let messages = call.messages.try_filter_map(move |item| {
                 std::future::ready(match item {
-                    Item::Message(message) => answers.write(message).map(|answer| Some(answer.into())),
+                    Item::Message(message) => call.codec.write(message).map(|answer| Some(answer.into())),
                     Item::End(_) => Ok(None),
                 })
             });
@@ -150,10 +148,6 @@ impl TonicBridge {
             Ok(response)
         })
     }
-}
-
-fn codec_of(message: &prost_reflect::MessageDescriptor, format: CodecFormat) -> MessageCodec {
-    MessageCodec::new(message.clone(), format)
 }
 
 /// connectrpc asks [`Dispatcher::lookup`] first, so that no client sees this.
