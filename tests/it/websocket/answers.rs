@@ -11,7 +11,7 @@ use crate::support::{
 };
 
 /// Calls a tool, asks for an approval, and ends with both answers.
-const AGENT: &str = r#"
+pub(super) const AGENT: &str = r#"
 [workers.agent]
 command = ["sh", "-c", '''
 read -r task
