@@ -93,7 +93,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
         });
         let why = match end {
             End::Closed(Close::Draining) => {
-                self.finish_operation().await;
+                Box::pin(self.finish_operation()).await;
                 Some(Close::Draining)
             }
             End::Closed(why) => Some(why),
@@ -104,7 +104,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
             self.socket.forget_queue();
         }
         tracing::debug!(?why, "a socket ends");
-        self.socket.close(why).await;
+        Box::pin(self.socket.close(why)).await;
     }
 
     async fn serve(&mut self, draining: &CancellationToken) -> End {
@@ -123,11 +123,12 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
                         return end;
                     }
                 }
-                Some(done) = operation => self.done(done).await,
+                // What is seldom under way is boxed, so that an idle socket does not hold room for it.
+                Some(done) = operation => Box::pin(self.done(done)).await,
                 turn = watches.next(), if has_room => self.tell(turn),
                 // Runs that a message of this socket has begun are taken up with its answer.
                 Some(changed) = begun, if idle && has_room => match changed {
-                    Some(()) => self.watch_new_runs(None).await,
+                    Some(()) => Box::pin(self.watch_new_runs(None)).await,
                     None => return End::Closed(Close::Draining),
                 },
                 () = &mut timer => {
@@ -392,6 +393,16 @@ fn fits(configured: &Secret, given: &Secret) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// So much of an idle socket lies in its task; buffers and the connection itself come to it.
+    #[test]
+    fn an_idle_socket_is_small() {
+        fn size<A, F: Future>(_: impl Fn(A) -> F) -> usize {
+            size_of::<F>()
+        }
+        let bytes = size(Connection::<tokio::io::DuplexStream>::run);
+        assert!(bytes <= 4 << 10, "{bytes} bytes");
+    }
 
     #[test]
     fn without_a_configured_key_every_key_fits() {

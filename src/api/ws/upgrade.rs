@@ -81,7 +81,11 @@ pub(in super::super) async fn enter(State(door): State<Door>, request: axum::ext
         let stopped = gateway.shutdown().stopped.child_token();
         let socket = async {
             match upgrade.await {
-                Ok(io) => Connection::new(TokioIo::new(io), gateway, settings, caller).await.run().await,
+                Ok(io) => {
+                    // Boxed once, where it is: each layer around it would have room for it once more.
+                    let connection = Connection::new(TokioIo::new(io), gateway, settings, caller);
+                    Box::pin(Box::pin(connection).await.run()).await;
+                }
                 Err(error) => tracing::debug!(%error, "a connection ended before it was a socket"),
             }
         };
