@@ -267,7 +267,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
         match done {
             Err(told) => self.refuse(request_id.as_deref(), told),
             Ok(Done::Greeted(greeted)) => self.greeted(request_id.as_deref(), *greeted),
-            Ok(Done::Answered(answered)) => self.answered(request_id.as_deref(), answered).await,
+            Ok(Done::Answered(answered)) => self.answered(request_id.as_deref(), *answered).await,
         }
     }
 

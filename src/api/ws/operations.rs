@@ -20,7 +20,7 @@ pub(super) enum Done {
     /// The socket has its session now.
     Greeted(Box<Greeted>),
     /// Anything else.
-    Answered(Answered),
+    Answered(Box<Answered>),
 }
 
 /// What a `hello` has led to.
@@ -104,7 +104,7 @@ pub(super) async fn perform(
         // What the socket does by itself.
         ClientMessage::Hello(_) | ClientMessage::Unwatch { .. } | ClientMessage::Ping => Answered::default(),
     };
-    Ok(Done::Answered(answered))
+    Ok(Done::Answered(Box::new(answered)))
 }
 
 /// Opens a run to be watched.

@@ -65,7 +65,7 @@ pub(in super::super) async fn enter(State(door): State<Door>, request: axum::ext
     let (mut request, _) = request.into_parts();
     let key = match check(&door, &request) {
         Ok(key) => key,
-        Err(refusal) => return refusal,
+        Err(refusal) => return *refusal,
     };
     let Some(upgrade) = request.extensions.remove::<OnUpgrade>() else { return no_upgrade() };
     let Ok(slot) = door.sockets.clone().try_acquire_owned() else {
@@ -104,26 +104,26 @@ pub(in super::super) async fn enter(State(door): State<Door>, request: axum::ext
 }
 
 /// The answer to the client's key, or why it may not come in.
-fn check(door: &Door, request: &Parts) -> Result<HeaderValue, Response> {
+fn check(door: &Door, request: &Parts) -> Result<HeaderValue, Box<Response>> {
     let headers = &request.headers;
     if let Some(origin) = headers.get(header::ORIGIN)
         && !door.cors.allows(origin, request)
     {
-        return Err(cause_response(&ForeignOrigin));
+        return Err(cause_response(&ForeignOrigin).into());
     }
     let asks = request.method == Method::GET
         && has_token(headers, header::CONNECTION, "upgrade")
         && has_token(headers, header::UPGRADE, "websocket");
     let version = headers.get(header::SEC_WEBSOCKET_VERSION);
     if !asks || version.is_none_or(|it| it != "13") {
-        return Err(no_upgrade());
+        return Err(no_upgrade().into());
     }
     let key = headers.get(header::SEC_WEBSOCKET_KEY).ok_or_else(|| cause_response(&NoKey))?;
     let key = HeaderValue::try_from(derive_accept_key(key.as_bytes()));
     if !door.gateway.is_ready() {
-        return Err(cause_response(&Draining));
+        return Err(cause_response(&Draining).into());
     }
-    key.map_err(|_| cause_response(&NoKey))
+    Ok(key.map_err(|_| cause_response(&NoKey))?)
 }
 
 /// Says what to ask for instead.

@@ -27,8 +27,8 @@ pub(super) fn trials() -> Vec<Trial> {
     ]
 }
 
-fn client() -> impl Future<Output = Client> {
-    async { Client::new(Protocol::Grpc, shared().await.address()) }
+async fn client() -> Client {
+    Client::new(Protocol::Grpc, shared().await.address())
 }
 
 /// What every protocol says of an event.

@@ -19,13 +19,32 @@ yes "{\"type\":\"delta\",\"text\":\"$(printf %08192d 0)\"}" | head -n 2048
 echo '{"type":"result","output":2048}'
 ''']
 
+[workers.big]
+command = ["sh", "-c", '''
+read -r task
+echo "{\"type\":\"delta\",\"text\":\"$(printf %0300000d 0)\"}"
+''']
+
 [workers.line]
 command = ["sh", "-c", "read -r task; echo hello"]
 "#;
 
 /// All tests of this module.
 pub(super) fn trials() -> Vec<Trial> {
-    vec![trial("websocket::a_burst_of_one_run_does_not_hold_up_another", fair)]
+    vec![
+        trial("websocket::a_burst_of_one_run_does_not_hold_up_another", fair),
+        trial("websocket::an_event_larger_than_a_frame_is_one_message", large),
+    ]
+}
+
+async fn large() {
+    let gateway = Setup::default().config(WORKERS).start().await;
+    let (mut socket, _) = Socket::greeted(gateway.address()).await;
+    let run = socket.invoke("big", "").await;
+    let events = socket.events_of(&run).await;
+    let delta = events.iter().find(|it| it["type"] == "delta").unwrap();
+    assert_eq!(story::text(&delta["text"]).len(), 300_000);
+    assert_eq!(events.last().unwrap()["type"], "done", "{:#}", events.last().unwrap());
 }
 
 /// All is there before the socket asks, so that nothing but the turns decides what comes when.
