@@ -100,7 +100,7 @@ async fn age_decides_and_live_runs_have_none() {
 #[tokio::test]
 async fn a_full_log_drops_what_ended_first_then_refuses() {
     let folder = tempfile::tempdir().unwrap();
-    let log = SegmentRunLog::open(folder.path(), SegmentOptions { total: 10_000, ..small() }).unwrap();
+    let log = SegmentRunLog::open(folder.path(), SegmentOptions { total: 12_500, ..small() }).unwrap();
     let first = ended(&log, 1).await;
     let second = ended(&log, 2).await;
     let mut live = start(&log, 3).await;
