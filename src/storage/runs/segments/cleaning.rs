@@ -76,7 +76,9 @@ struct Copy {
 
 impl Cleaner {
     pub(super) fn wanted(&self, table: &Table, total: u64) -> Wanted {
-        if self.victim.is_none() && !table.has_needless() && worst(table, total).is_none() {
+        let remove_again = self.rest_until.is_some() && !table.needless.is_empty();
+        let nothing = self.victim.is_none() && !table.has_needless() && worst(table, total).is_none();
+        if nothing && !remove_again {
             return Wanted::Never;
         }
         let rest = self.rest_until.map(|it| it.saturating_duration_since(Instant::now()));
@@ -224,13 +226,17 @@ impl Cleaner {
         table.take_needless();
         let needless = !table.needless.is_empty();
         drop(table);
-        if needless
-            && self.rest_until.is_none_or(|it| it <= Instant::now())
-            && !shared.try_to_remove_needless()
-        {
-            self.rest_until = Some(Instant::now() + REST);
+        if self.rest_until.is_none_or(|it| it <= Instant::now()) {
+            let removed = !needless || shared.try_to_remove_needless();
+            self.rest_until = (!removed).then(|| Instant::now() + REST);
         }
     }
+}
+
+/// True when there is nothing to clean or to remove.
+#[cfg(test)]
+pub(super) fn is_clean(table: &Table, total: u64) -> bool {
+    worst(table, total).is_none() && !table.has_needless() && table.needless.is_empty()
 }
 
 /// The segment that is to be cleaned next, if any is.

@@ -46,15 +46,27 @@ impl Shared {
     fn remove_each(&self) -> bool {
         loop {
             let Some(number) = self.table().needless.front().copied() else { return true };
-            let removed = match self.disk.remove(number) {
+            let remove = || match self.disk.remove(number) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
                 removed => removed,
             };
-            if let Err(error) = removed.and_then(|()| self.disk.sync_folder()) {
+            let removed = self.cut().and_then(|()| remove()).and_then(|()| self.disk.sync_folder());
+            if let Err(error) = removed {
                 tracing::error!(%error, segment = number, "could not remove a segment of the run log");
                 return false;
             }
             self.table().needless.pop_front();
+        }
+    }
+
+    /// Cuts files behind their end. Which records behind it mean nothing is told by the segment that was written next:
+    /// it must not go before them.
+    fn cut(&self) -> io::Result<()> {
+        loop {
+            let Some((file, length)) = self.table().uncut.last().cloned() else { return Ok(()) };
+            file.truncate(length)?;
+            file.sync()?;
+            self.table().uncut.retain(|(it, _)| !Arc::ptr_eq(it, &file));
         }
     }
 }

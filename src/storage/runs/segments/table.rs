@@ -36,6 +36,8 @@ pub(super) struct Table {
     pub(super) segments: BTreeMap<u32, Segment>,
     /// Segments whose files are to be removed, in this order.
     pub(super) needless: VecDeque<u32>,
+    /// Files that go on behind their end after a failed write, and the bytes that count.
+    pub(super) uncut: Vec<(Arc<dyn DiskFile>, u64)>,
     /// Records that count no more.
     pub(super) remains: HashMap<RunId, Remains>,
     /// Bytes on disk of the runs that are kept.

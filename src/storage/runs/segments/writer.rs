@@ -213,15 +213,13 @@ impl Writer {
             self.cleaner.give_up();
         }
         if let Some(broken) = self.current.take() {
-            if broken.length > HEAD as u64 {
-                self.sealed = Some(broken.sealed());
-            } else if self.shared.disk.remove(broken.number).is_ok() {
+            if broken.length <= HEAD as u64 && self.shared.disk.remove(broken.number).is_ok() {
                 // Else a disk that stays full would gather one empty file for each try.
                 self.shared.table().segments.remove(&broken.number);
-            }
-            // What is behind the end means nothing, but it would be read again after a restart.
-            if let Err(error) = broken.file.truncate(broken.length) {
-                tracing::warn!(%error, segment = broken.number, "could not cut a segment after a failed write");
+            } else {
+                // What is behind the end means nothing, as the next segment will tell.
+                self.sealed = Some(broken.sealed());
+                self.shared.table().uncut.push((broken.file, broken.length));
             }
         }
         let mut table = self.shared.table();

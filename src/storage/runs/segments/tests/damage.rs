@@ -2,16 +2,6 @@
 
 use super::*;
 
-/// The offsets and headers of the records of a segment.
-fn records(bytes: &[u8]) -> Vec<(usize, record::Header)> {
-    let (mut at, mut records) = (segment_head::HEAD, Vec::new());
-    while let Some(header) = bytes.get(at..).and_then(record::Header::decode) {
-        records.push((at, header));
-        at += usize::try_from(header.length()).unwrap();
-    }
-    records
-}
-
 fn flip(path: &Path, at: usize) {
     let mut bytes = std::fs::read(path).unwrap();
     bytes[at] ^= 0x10;
@@ -136,13 +126,17 @@ async fn damage_at_the_end_of_a_segment_that_was_left_is_not_taken_for_a_torn_en
     drop(log);
     let path = segments(folder.path()).remove(0);
     let (at, header) = *records(&std::fs::read(&path).unwrap()).last().unwrap();
+    let files: Vec<_> =
+        segments(folder.path()).into_iter().map(|it| (std::fs::read(&it).unwrap(), it)).collect();
     for place in [10, record::HEADER + 10] {
+        // What nobody can need any more is removed.
+        for (bytes, path) in &files {
+            std::fs::write(path, bytes).unwrap();
+        }
         flip(&path, at + place);
         let log = open(folder.path());
         let (_, error) = events(&log, header.run_id).await;
         assert!(matches!(error, Some(ReadError::Damaged) | Some(ReadError::NotFound)), "{error:?}");
-        drop(log);
-        flip(&path, at + place);
     }
 }
 
@@ -187,4 +181,108 @@ async fn a_dropped_run_stays_dropped_when_the_key_that_its_drop_keeps_is_damaged
     let log = open(folder.path());
     assert_eq!(log.all().await, [two.id()]);
     holds(&log, &two).await;
+}
+
+/// A run that goes on, of which the older records were copied by cleaning, and whose newest one is in a segment that
+/// stays, with another run.
+async fn copied_run(folder: &Path) -> (Told, Told) {
+    let log = SegmentRunLog::open(folder, SegmentOptions { segment_bytes: 4000, ..small() }).unwrap();
+    let (mut quiet, mut beside) = (start(&log, 1).await, start(&log, 2).await);
+    quiet.say(&log, "first").await;
+    let mut passing = start(&log, 3).await;
+    passing.say(&log, &"p".repeat(2900)).await;
+    passing.end(&log).await;
+    beside.say(&log, &"b".repeat(1500)).await;
+    quiet.say(&log, "last").await;
+    beside.say(&log, &"b".repeat(1500)).await;
+    beside.say(&log, &"b".repeat(1500)).await;
+    trim(&log, 1000).await;
+    while !segments(folder).iter().any(|it| copies(it) > 0)
+        || segments(folder)[0].ends_with("0000000001.segment")
+    {
+        beside.say(&log, "on").await;
+    }
+    (quiet, beside)
+}
+
+fn copies(path: &Path) -> usize {
+    let bytes = std::fs::read(path).unwrap_or_default();
+    records(&bytes).iter().filter(|(_, it)| it.copied_from.is_some()).count()
+}
+
+#[tokio::test]
+async fn a_lost_end_is_told_although_what_comes_before_was_copied_behind_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (quiet, beside) = copied_run(folder.path()).await;
+    for path in segments(folder.path()) {
+        let all = records(&std::fs::read(&path).unwrap());
+        if let Some((at, _)) = all.iter().find(|(_, it)| it.run_id == quiet.id() && it.first_sequence == 3) {
+            flip(&path, at + 10);
+        }
+    }
+    for _ in 0..2 {
+        let log = open(folder.path());
+        let (found, error) = events(&log, quiet.id()).await;
+        assert_eq!(found, quiet.events[..2]);
+        assert!(matches!(error, Some(ReadError::Damaged)), "{error:?}");
+        assert_eq!(log.live().await, [beside.id()]);
+        holds(&log, &beside).await;
+    }
+}
+
+#[tokio::test]
+async fn of_a_record_that_is_there_twice_one_may_be_damaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = two_runs(folder.path()).await;
+    let first = segments(folder.path()).remove(0);
+    let whole = std::fs::read(&first).unwrap();
+    // As a loss of power leaves it in the middle of cleaning: copies in a newer segment, the old one still there.
+    let head = segment_head::SegmentHead::decode(&whole).unwrap();
+    let head = segment_head::SegmentHead { number: 2, next_commit: 100, sealed: None, ..head };
+    let mut copied = head.encode().to_vec();
+    for (number, (at, header)) in records(&whole).into_iter().enumerate() {
+        copied.extend(header.copy(100 + number as u64 / 3, number % 3 == 0).encode());
+        copied.extend(&whole[at + record::HEADER..at + usize::try_from(header.length()).unwrap()]);
+    }
+    let second = folder.path().join("0000000002.segment");
+    for path in [&first, &second] {
+        for (at, _) in records(&whole) {
+            std::fs::write(&first, &whole).unwrap();
+            std::fs::write(&second, &copied).unwrap();
+            flip(path, at + record::HEADER + 5);
+            let log = open(folder.path());
+            holds(&log, &one).await;
+            holds(&log, &two).await;
+            assert_eq!(log.live().await.len(), 2);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_damaged_is_not_copied() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = SegmentRunLog::open(folder.path(), SegmentOptions { segment_bytes: 4000, ..small() }).unwrap();
+    let (mut one, mut two) = (start(&log, 1).await, start(&log, 2).await);
+    one.say(&log, "to be damaged").await;
+    two.say(&log, "two").await;
+    let mut passing = start(&log, 3).await;
+    let path = segments(folder.path()).remove(0);
+    let damaged = records(&std::fs::read(&path).unwrap())[2].0;
+    flip(&path, damaged + record::HEADER + 5);
+    passing.say(&log, &"p".repeat(2500)).await;
+    passing.end(&log).await;
+    two.say(&log, &"t".repeat(3000)).await;
+    trim(&log, 1000).await;
+    while !log.shared.table().segments.values().any(|it| it.damaged) {
+        two.say(&log, "on").await;
+    }
+    for _ in 0..2 {
+        holds(&log, &two).await;
+        let (found, error) = events(&log, one.id()).await;
+        assert_eq!((found.len(), matches!(error, Some(ReadError::Damaged))), (1, true), "{error:?}");
+    }
+    drop(log);
+    let log = open(folder.path());
+    holds(&log, &two).await;
+    assert!(matches!(events(&log, one.id()).await.1, Some(ReadError::Damaged)));
 }
