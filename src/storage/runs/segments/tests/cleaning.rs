@@ -11,9 +11,9 @@ fn options(total: u64) -> SegmentOptions {
     SegmentOptions { segment_bytes: SEGMENT, total, ..small() }
 }
 
-fn open_on(disk: &FakeDisk) -> SegmentRunLog {
+fn open_on(disk: &FakeDisk, total: u64) -> SegmentRunLog {
     let folder = Path::new("a disk in memory");
-    SegmentRunLog::on(Box::new(disk.clone()), folder, options(1 << 30), None).unwrap()
+    SegmentRunLog::on(Box::new(disk.clone()), folder, options(total), None).unwrap()
 }
 
 /// Waits until there is nothing to clean.
@@ -84,9 +84,8 @@ async fn disk_use_falls_in_step_while_a_run_goes_on() {
 
 #[tokio::test]
 async fn all_files_stay_below_the_total_while_runs_of_all_ages_are_dropped() {
-    let folder = tempfile::tempdir().unwrap();
-    let total = 100_000;
-    let log = SegmentRunLog::open(folder.path(), options(total)).unwrap();
+    let (disk, total) = (FakeDisk::default(), 100_000);
+    let log = open_on(&disk, total);
     let (mut dice, mut going, mut ended) = (Dice(3), Vec::new(), Vec::new());
     for number in 1..400u128 {
         let (told, new) = new_run(number, None);
@@ -105,16 +104,16 @@ async fn all_files_stay_below_the_total_while_runs_of_all_ages_are_dropped() {
         }
         if number % 20 == 0 {
             cleaned(&log).await;
-            let (disk, kept) = disk_and_kept(&log);
+            let (used, kept) = disk_and_kept(&log);
             assert!(kept <= total / 5 * 4 + SEGMENT, "{kept} kept of {total}");
-            assert!(disk <= total + 2 * SEGMENT, "{disk} of {total}");
+            assert!(used <= total + 2 * SEGMENT, "{used} of {total}");
         }
     }
     let kept = log.all().await;
     assert!(disk_and_kept(&log).1 > total / 2, "the room is used");
     assert!(kept.len() + 20 < going.len() + ended.len(), "some were dropped");
     drop(log);
-    let log = SegmentRunLog::open(folder.path(), options(total)).unwrap();
+    let log = open_on(&disk, total);
     assert_eq!(log.all().await, kept);
     for told in going.iter().chain(ended.iter().filter(|it| kept.contains(&it.id()))) {
         holds(&log, told).await;
@@ -169,7 +168,7 @@ async fn who_reads_meanwhile_reads_what_is_right() {
 
 /// A log that is about to clean: the drops of what was between the records of two runs are yet to come.
 async fn about_to_clean(disk: &FakeDisk) -> (SegmentRunLog, Vec<Told>, Told) {
-    let log = open_on(disk);
+    let log = open_on(disk, 1 << 30);
     let mut live = vec![start(&log, 1).await, start(&log, 2).await];
     let mut keyed = start(&log, 3).await;
     keyed.end(&log).await;
@@ -183,7 +182,7 @@ async fn about_to_clean(disk: &FakeDisk) -> (SegmentRunLog, Vec<Told>, Told) {
 /// Demands what must be so however far the cleaning came; then cleans to the end and demands it again.
 async fn goes_on(disk: &FakeDisk, live: &[Told], keyed: &Told, what: &str) {
     for round in 0..3 {
-        let log = open_on(disk);
+        let log = open_on(disk, 1 << 30);
         for told in live {
             holds(&log, told).await;
         }

@@ -186,16 +186,16 @@ async fn a_dropped_run_stays_dropped_when_the_key_that_its_drop_keeps_is_damaged
 /// A run that goes on, of which the older records were copied by cleaning, and whose newest one is in a segment that
 /// stays, with another run.
 async fn copied_run(folder: &Path) -> (Told, Told) {
-    let log = SegmentRunLog::open(folder, SegmentOptions { segment_bytes: 4000, ..small() }).unwrap();
+    let log = SegmentRunLog::open(folder, SegmentOptions { segment_bytes: 8000, ..small() }).unwrap();
     let (mut quiet, mut beside) = (start(&log, 1).await, start(&log, 2).await);
     quiet.say(&log, "first").await;
     let mut passing = start(&log, 3).await;
-    passing.say(&log, &"p".repeat(2900)).await;
+    passing.say(&log, &"p".repeat(5500)).await;
     passing.end(&log).await;
-    beside.say(&log, &"b".repeat(1500)).await;
+    beside.say(&log, &"b".repeat(3000)).await;
     quiet.say(&log, "last").await;
-    beside.say(&log, &"b".repeat(1500)).await;
-    beside.say(&log, &"b".repeat(1500)).await;
+    beside.say(&log, &"b".repeat(3000)).await;
+    beside.say(&log, &"b".repeat(3000)).await;
     trim(&log, 1000).await;
     while !segments(folder).iter().any(|it| copies(it) > 0)
         || segments(folder)[0].ends_with("0000000001.segment")
@@ -261,7 +261,7 @@ async fn of_a_record_that_is_there_twice_one_may_be_damaged() {
 #[tokio::test]
 async fn what_is_damaged_is_not_copied() {
     let folder = tempfile::tempdir().unwrap();
-    let log = SegmentRunLog::open(folder.path(), SegmentOptions { segment_bytes: 4000, ..small() }).unwrap();
+    let log = SegmentRunLog::open(folder.path(), SegmentOptions { segment_bytes: 8000, ..small() }).unwrap();
     let (mut one, mut two) = (start(&log, 1).await, start(&log, 2).await);
     one.say(&log, "to be damaged").await;
     two.say(&log, "two").await;
@@ -269,9 +269,9 @@ async fn what_is_damaged_is_not_copied() {
     let path = segments(folder.path()).remove(0);
     let damaged = records(&std::fs::read(&path).unwrap())[2].0;
     flip(&path, damaged + record::HEADER + 5);
-    passing.say(&log, &"p".repeat(2500)).await;
+    passing.say(&log, &"p".repeat(5500)).await;
     passing.end(&log).await;
-    two.say(&log, &"t".repeat(3000)).await;
+    two.say(&log, &"t".repeat(6000)).await;
     trim(&log, 1000).await;
     while !log.shared.table().segments.values().any(|it| it.damaged) {
         two.say(&log, "on").await;
