@@ -286,3 +286,35 @@ async fn what_is_damaged_is_not_copied() {
     holds(&log, &two).await;
     assert!(matches!(events(&log, one.id()).await.1, Some(ReadError::Damaged)));
 }
+
+#[tokio::test]
+async fn a_run_that_was_copied_from_where_damage_lies_stays_dropped() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = SegmentRunLog::open(folder.path(), SegmentOptions { segment_bytes: 8000, ..small() }).unwrap();
+    let (mut one, mut passing) = (start(&log, 1).await, start(&log, 2).await);
+    passing.say(&log, &"p".repeat(5000)).await;
+    let mut stays = start(&log, 3).await;
+    let path = segments(folder.path()).remove(0);
+    let damaged = records(&std::fs::read(&path).unwrap()).pop().unwrap().0;
+    flip(&path, damaged + record::HEADER + 5);
+    passing.end(&log).await;
+    stays.say(&log, &"s".repeat(7000)).await;
+    trim(&log, 1000).await;
+    // The beginning of one run is copied, then the damage is met: the segment stays.
+    while !log.shared.table().segments.values().any(|it| it.damaged) {
+        stays.say(&log, "on").await;
+    }
+    one.end(&log).await;
+    trim(&log, 1000).await;
+    // All else that tells of it goes.
+    for number in 10..22 {
+        let mut other = start(&log, number).await;
+        other.say(&log, &"o".repeat(6000)).await;
+        other.end(&log).await;
+        trim(&log, 1000).await;
+    }
+    drop(log);
+    let log = open(folder.path());
+    assert!(matches!(log.run(one.id()).await, Err(ReadError::NotFound)));
+    assert!(log.live().await.is_empty(), "the third is damaged");
+}
