@@ -7,7 +7,8 @@
 //!
 //! An event is acknowledged and can be read only after its record is on disk ([`SyncMode`] says what that means). While the
 //! disk is full or fails, runs that go on wait, runs that are to begin are refused, and what was acknowledged stays.
-//! `open` tells what becomes of damage.
+//! `open` tells what becomes of damage, `remains` when a file is not needed any more, `cleaning` how a file becomes so in
+//! which little is.
 
 mod cleaning;
 mod disk;

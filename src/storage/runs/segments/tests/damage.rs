@@ -318,3 +318,20 @@ async fn a_run_that_was_copied_from_where_damage_lies_stays_dropped() {
     assert!(matches!(log.run(one.id()).await, Err(ReadError::NotFound)));
     assert!(log.live().await.is_empty(), "the third is damaged");
 }
+
+#[tokio::test]
+async fn a_file_without_a_head_is_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let told = start(&open(folder.path()), 1).await;
+    for length in [0, 10, 64] {
+        std::fs::write(folder.path().join("0000000009.segment"), vec![0; length]).unwrap();
+        let mut told = told.clone();
+        let log = open(folder.path());
+        holds(&log, &told).await;
+        told.say(&log, "on").await;
+        drop(log);
+        let names: Vec<_> = segments(folder.path());
+        assert_eq!(names.len(), 2, "{names:?}");
+        std::fs::remove_file(&names[1]).unwrap();
+    }
+}

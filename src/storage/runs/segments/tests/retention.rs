@@ -131,3 +131,19 @@ async fn one_run_has_its_share_and_so_many_are_kept() {
     let three = start(&log, 3).await;
     assert_eq!(log.all().await, [two.id(), three.id()]);
 }
+
+#[tokio::test]
+async fn what_waits_for_the_writer_takes_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = SegmentOptions { commit_interval: Duration::from_millis(20), total: 10_000, ..small() };
+    let log = SegmentRunLog::open(folder.path(), options).unwrap();
+    start(&log, 1).await;
+    let large = |number| {
+        let (_, mut new) = new_run(number, None);
+        new.params.insert("large".to_owned(), "x".repeat(5000));
+        log.create(new)
+    };
+    let (one, two) = tokio::join!(large(2), large(3));
+    assert!(one.is_ok());
+    assert!(matches!(two, Err(CreateError::Full)), "{two:?}");
+}
