@@ -167,14 +167,23 @@ fn open_all(disk: &dyn Disk, write: bool) -> io::Result<Vec<(u32, Arc<dyn DiskFi
     }
 }
 
-/// For each segment the bytes of it that count, as far as a later one tells.
+/// For each segment the bytes of it that count, as far as that is known: the next one tells. Where that one has gone
+/// but later ones are there, all of it counts: what meant nothing was cut before.
 fn sealed(files: &[(u32, Arc<dyn DiskFile>)]) -> HashMap<u32, u32> {
-    let head = |(_, file): &(u32, Arc<dyn DiskFile>)| {
+    let (mut sealed, mut before) = (HashMap::new(), None::<(u32, u32)>);
+    for (number, file) in files {
         let mut bytes = [0; HEAD];
-        let read = file.read_at(0, &mut bytes).ok()?;
-        SegmentHead::decode(&bytes[..read]).ok()?.sealed
-    };
-    files.iter().filter_map(head).collect()
+        let read = file.read_at(0, &mut bytes).unwrap_or(0);
+        if let Ok(head) = SegmentHead::decode(&bytes[..read]) {
+            if let Some((before, length)) = before {
+                sealed.entry(before).or_insert(length);
+            }
+            sealed.extend(head.sealed);
+        }
+        let length = file.length().ok().and_then(|it| u32::try_from(it).ok());
+        before = length.map(|length| (*number, length));
+    }
+    sealed
 }
 
 /// True when a whole record of a later commit follows.

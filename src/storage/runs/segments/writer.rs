@@ -217,7 +217,8 @@ impl Writer {
                 // Else a disk that stays full would gather one empty file for each try.
                 self.shared.table().segments.remove(&broken.number);
             } else {
-                // What is behind the end means nothing, as the next segment will tell.
+                // What is behind the end means nothing, as the next segment will tell. Its room may be needed at once.
+                drop(broken.file.truncate(broken.length));
                 self.sealed = Some(broken.sealed());
                 self.shared.table().uncut.push((broken.file, broken.length));
             }

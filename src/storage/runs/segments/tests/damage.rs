@@ -141,6 +141,34 @@ async fn damage_at_the_end_of_a_segment_that_was_left_is_not_taken_for_a_torn_en
 }
 
 #[tokio::test]
+async fn the_damaged_end_of_a_segment_is_told_when_the_next_segment_has_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open(folder.path());
+    let (mut quiet, mut other) = (start(&log, 1).await, start(&log, 2).await);
+    quiet.say(&log, &"q".repeat(300)).await;
+    other.end(&log).await;
+    for number in 3..6 {
+        let mut passing = start(&log, number).await;
+        passing.say(&log, &"p".repeat(1000)).await;
+        passing.end(&log).await;
+    }
+    trim(&log, 1000).await;
+    let path = segments(folder.path()).remove(0);
+    let second = folder.path().join("0000000002.segment");
+    while second.exists() {
+        start(&log, 6).await.end(&log).await;
+        trim(&log, 1000).await;
+    }
+    drop(log);
+    let (at, header) = *records(&std::fs::read(&path).unwrap()).last().unwrap();
+    assert_eq!(header.run_id, quiet.id());
+    flip(&path, at + record::HEADER + 10);
+    let log = open(folder.path());
+    let (found, error) = events(&log, quiet.id()).await;
+    assert!(found.len() < quiet.events.len() && matches!(error, Some(ReadError::Damaged)), "{error:?}");
+}
+
+#[tokio::test]
 async fn a_power_cut_that_loses_the_beginning_of_the_last_commit_is_no_damage() {
     let folder = tempfile::tempdir().unwrap();
     let (one, two) = two_runs(folder.path()).await;
