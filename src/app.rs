@@ -153,7 +153,7 @@ pub async fn serve(config: Config) -> Result<Ended, StartError> {
     ];
     let gateway = Gateway::new(sessions.clone(), runs.clone(), launcher.clone(), shutdown.clone());
     let body_timeout = config.connections.body_timeout;
-    let api_settings = ApiSettings { cors: config.cors.clone(), body_timeout };
+    let api_settings = ApiSettings { cors: config.cors.clone(), ws: config.ws.clone(), body_timeout };
     let internal_router = api::internal_router(gateway.clone());
     let (router, health) = api::router(gateway, &api_settings).await;
     announce(listener.address());

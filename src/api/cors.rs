@@ -54,13 +54,19 @@ impl Default for CorsSettings {
     }
 }
 
+impl CorsSettings {
+    /// Whether pages of `origin` may make this request.
+    pub(super) fn allows(&self, origin: &HeaderValue, request: &Parts) -> bool {
+        let Ok(origin) = origin.to_str() else { return false };
+        is_own(origin, request) || self.origins.iter().any(|pattern| matches(pattern, origin))
+    }
+}
+
 /// The layer that answers preflights and marks responses.
 pub(super) fn layer(settings: &CorsSettings) -> CorsLayer {
-    let allowed = settings.origins.clone();
-    let origin = AllowOrigin::predicate(move |origin: &HeaderValue, request: &Parts| {
-        let Ok(origin) = origin.to_str() else { return false };
-        is_own(origin, request) || allowed.iter().any(|pattern| matches(pattern, origin))
-    });
+    let settings = settings.clone();
+    let origin =
+        AllowOrigin::predicate(move |origin: &HeaderValue, request: &Parts| settings.allows(origin, request));
     CorsLayer::new()
         .allow_origin(origin)
         .allow_credentials(true)

@@ -12,7 +12,9 @@ mod health;
 mod router;
 mod serve;
 mod sse;
+pub mod ws;
 
 pub use cors::CorsSettings;
 pub use router::{ApiSettings, internal_router, router};
 pub use serve::{ListenSettings, Listener, serve};
+pub use ws::WsSettings;

@@ -21,6 +21,7 @@ use super::{
     health,
     rpc::{RpcLimits, rpc_stack},
     sse,
+    ws::{self, Door, WsSettings},
 };
 use crate::{
     gateway::Gateway,
@@ -33,6 +34,8 @@ use crate::{
 pub struct ApiSettings {
     /// Which web pages may call the gateway from a browser.
     pub cors: CorsSettings,
+    /// What sockets may do, and which.
+    pub ws: WsSettings,
     /// How long a request may fall silent before its end.
     pub body_timeout: Duration,
 }
@@ -62,6 +65,7 @@ pub async fn router(gateway: Gateway, settings: &ApiSettings) -> (Router, Health
         RpcLimits::default(),
         Some(wire::ERROR_DOMAIN),
     );
+    let door = Door::new(gateway.clone(), settings.ws.clone(), settings.cors.clone());
     let router = Router::new()
         .route("/", get(console::index))
         .route("/console/{name}", get(console::file))
@@ -69,6 +73,7 @@ pub async fn router(gateway: Gateway, settings: &ApiSettings) -> (Router, Health
         .route("/readyz", get(health::readyz))
         .route("/v1/runs/{run_id}/events", get(sse::run_events))
         .route("/v1/sessions/{session_id}/events", get(sse::session_events))
+        .route("/ws", get(ws::enter).with_state(door))
         .route_service("/{service}/{method}", rpc)
         .with_state(gateway)
         .layer(map_request_with_state(settings.body_timeout, bound_body))

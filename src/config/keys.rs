@@ -64,6 +64,34 @@ pub const KEYS: &[Key] = &[
         "Web pages that may call the gateway from a browser, beside its own; `*` stands for any characters but `/`",
     ),
     key(
+        "ws.api_key",
+        "text",
+        "What WebSocket clients must say in their `hello`; empty: nothing. Better set by `RUNGATE_WS_API_KEY` than in the file",
+    ),
+    key("ws.most_sockets", "number", "WebSockets at a time; one more is refused with 503"),
+    key("ws.most_watches", "number", "Runs that one WebSocket watches at a time; one more is an error"),
+    key(
+        "ws.max_message",
+        "bytes",
+        "The longest message of a WebSocket client; a longer one closes it with 1009",
+    ),
+    key(
+        "ws.send_queue",
+        "bytes",
+        "Events that wait to be sent on one WebSocket; beyond it no more are taken from the logs",
+    ),
+    key(
+        "ws.stall_timeout",
+        "duration",
+        "A WebSocket whose queue is full and whose client takes nothing for so long is closed with 1013; it can resume",
+    ),
+    key("ws.ping_interval", "duration", "How often WebSocket clients are pinged"),
+    key(
+        "ws.dead_after",
+        "duration",
+        "A WebSocket on which nothing has come for so long is closed; more than `ws.ping_interval`",
+    ),
+    key(
         "run.log",
         "`fsync`, `os` or `memory`",
         "What an event has gone through before anybody sees it: it survives a loss of power, or only the end of the process, or neither",

@@ -83,7 +83,7 @@ pub fn load(sources: Sources) -> Result<Config, ConfigError> {
     }
     let config: Result<Config, toml::de::Error> = Value::Table(table).try_into();
     let config = config.map_err(|error| ConfigError::BadValue(error.to_string()))?;
-    match config.run.problem() {
+    match config.run.problem().or_else(|| config.ws.problem()) {
         Some(problem) => Err(ConfigError::BadValue(problem)),
         None => Ok(Config { folder, ..config }),
     }

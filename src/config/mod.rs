@@ -17,7 +17,7 @@ use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    api::{CorsSettings, ListenSettings},
+    api::{CorsSettings, ListenSettings, WsSettings},
     model::WorkerKey,
     run::WatchSettings,
     runner::{
@@ -50,6 +50,8 @@ pub struct Config {
     pub connections: ListenSettings,
     /// Which web pages may call the gateway from a browser.
     pub cors: CorsSettings,
+    /// What WebSockets may do, and which.
+    pub ws: WsSettings,
     /// How runs are kept.
     pub run: RunSettings,
     /// How runs are watched.
@@ -132,6 +134,7 @@ impl Default for Config {
             log: LogSettings::default(),
             connections: ListenSettings::default(),
             cors: CorsSettings::default(),
+            ws: WsSettings::default(),
             run: RunSettings::default(),
             watch: WatchSettings::default(),
             runner: RunnerSettings::default(),

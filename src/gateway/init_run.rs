@@ -64,7 +64,7 @@ impl Gateway {
         .await
     }
 
-    async fn rename(
+    pub(super) async fn rename(
         &self,
         session: SharedSession,
         user_id: &str,
@@ -99,7 +99,7 @@ impl Gateway {
 }
 
 /// The text trimmed; one that is too long, or has line breaks or other control characters in it, is malformed.
-fn short(field: &'static str, text: &str) -> Result<String, MalformedField> {
+pub(super) fn short(field: &'static str, text: &str) -> Result<String, MalformedField> {
     let text = text.trim();
     if text.len() > limits::SHORT_TEXT_BYTES {
         let problem = format!("is longer than {} bytes", limits::SHORT_TEXT_BYTES);

@@ -2,12 +2,14 @@
 
 mod cancel_run;
 mod error;
+mod follow_session;
 mod get_run;
 mod get_session;
 mod idempotency;
 mod init_run;
 mod list_runs;
 mod list_workers;
+mod open_session;
 mod start_run;
 mod submit_answer;
 mod submit_run_input;
@@ -40,6 +42,7 @@ pub use idempotency::KeyReused;
 pub use init_run::{InitRun, InitRunError, Initialized};
 pub use list_runs::{ListRuns, ListRunsError, RunList};
 pub use list_workers::{ListWorkersError, ListedWorker};
+pub use open_session::{OpenSession, OpenSessionError};
 pub use start_run::{StartRun, StartRunError};
 pub use submit_answer::{SubmitAnswerError, SubmitApproval, SubmitToolResult};
 pub use submit_run_input::{SubmitRunInput, SubmitRunInputError};
@@ -47,7 +50,7 @@ pub use watch_run::{WatchRun, WatchRunError};
 pub use watch_session::{BeginSessionWatchError, SessionWatch, WatchSession};
 
 // What a watch gives, for the protocols that encode it.
-pub use crate::run::{Watch, WatchEnd};
+pub use crate::run::{SessionRuns, Watch, WatchEnd};
 pub use crate::session::{IfBusy, session_cookie, session_id_of_cookies};
 
 /// The gateway: everything a protocol can ask for. Clones share it.

@@ -26,7 +26,7 @@ pub struct SessionEntry {
 
 impl Entry {
     /// How many wire formats can be kept.
-    pub const FORMATS: usize = 2;
+    pub const FORMATS: usize = 3;
 
     /// An entry that nobody has encoded yet.
     pub fn new(event: Event) -> Self {

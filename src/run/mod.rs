@@ -7,6 +7,7 @@ mod model_check;
 mod reader;
 mod retention;
 mod runs;
+mod session_runs;
 mod watch;
 mod watch_session;
 mod watch_settings;
@@ -18,6 +19,7 @@ pub use error::{
 };
 pub use retention::sweep_ended;
 pub use runs::{BeginLog, Runs, TakenUp};
+pub use session_runs::SessionRuns;
 pub use watch::Watch;
 pub use watch_session::SessionWatch;
 pub use watch_settings::{BadCoalesce, Coalesce, WatchSettings};

@@ -22,6 +22,8 @@ pub(super) struct Reader {
     newest: u64,
     hints: watch::Receiver<u64>,
     catch_up: Option<CatchUp>,
+    /// What is read from the log at a time.
+    batch_bytes: usize,
 }
 
 /// A compact catch-up.
@@ -60,6 +62,7 @@ impl Reader {
             newest: last_sequence,
             hints,
             catch_up: None,
+            batch_bytes: limits::WATCH_BATCH_BYTES,
         })
     }
 
@@ -68,6 +71,11 @@ impl Reader {
         if self.after < self.began_at {
             self.catch_up = Some(CatchUp::Looking { seen: self.after, superseded: Superseded::default() });
         }
+    }
+
+    /// Reads about so much at a time; at least one event.
+    pub(super) fn in_batches_of(&mut self, bytes: usize) {
+        self.batch_bytes = bytes;
     }
 
     pub(super) fn run_id(&self) -> RunId {
@@ -104,7 +112,7 @@ impl Reader {
                 return Ok(Vec::new());
             }
             self.look_through().await;
-            let slice = self.log.read(self.run_id, self.after, limits::WATCH_BATCH_BYTES).await?;
+            let slice = self.log.read(self.run_id, self.after, self.batch_bytes).await?;
             let Some(last) = slice.entries.last() else { return Ok(slice.entries) };
             self.after = last.event.sequence;
             self.at_end = last.event.kind.is_terminal();

@@ -10,8 +10,8 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    AnswerError, EmitError, LogFull, LogUnavailable, ReadRunError, SessionWatch, StartWriterError, Watch,
-    WatchError, WatchSessionError, WatchSettings, WriterHandle,
+    AnswerError, EmitError, LogFull, LogUnavailable, ReadRunError, SessionRuns, SessionWatch,
+    StartWriterError, Watch, WatchError, WatchSessionError, WatchSettings, WriterHandle,
     audience::{Audience, Watched},
     reader::Reader,
     writer::Writer,
@@ -228,6 +228,11 @@ impl Runs {
             SessionWatch::open(self.log.clone(), session_id, position, self.watching, self.draining())
                 .await?;
         Ok(watch.counted(present))
+    }
+
+    /// Follows the runs of a session as they begin, from now on.
+    pub async fn follow_session(&self, session_id: SessionId) -> SessionRuns {
+        SessionRuns::open(self.log.clone(), session_id).await
     }
 
     /// Makes all live runs stop because the gateway ends, each as `stop` says, and waits until they have, at most twice

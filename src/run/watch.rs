@@ -32,6 +32,19 @@ impl Watch {
         self
     }
 
+    /// Gives at most about so many bytes of events at a time, but at least one event: for those who read many runs in
+    /// turn.
+    #[must_use]
+    pub fn in_batches_of(mut self, bytes: usize) -> Self {
+        self.reader.in_batches_of(bytes);
+        self
+    }
+
+    /// The sequence of the last event read, or of the position the watch began at.
+    pub fn after(&self) -> u64 {
+        self.reader.after()
+    }
+
     /// True when the terminal event has been read, or lay before the position the watch began at.
     pub fn at_end(&self) -> bool {
         self.reader.at_end()

@@ -16,6 +16,9 @@ pub enum TaskKind {
     Listener,
     /// Serves one connection. Ends with it, at the latest at the hard deadline of the drain.
     Connection,
+    /// Serves one WebSocket, which has outlived the request that it began as. Ends with it, at the latest soon after the
+    /// drain begins.
+    Socket,
     /// Runs one mutating operation to its end, even when its client hangs up.
     Operation,
     /// Writes the log of one run. Ends with the run's terminal event.
@@ -47,7 +50,9 @@ impl TaskKind {
     /// What a panic in a task of this kind does.
     pub fn on_panic(self) -> OnPanic {
         match self {
-            Self::Connection | Self::Operation | Self::Worker | Self::ProcessOutput => OnPanic::Contained,
+            Self::Connection | Self::Socket | Self::Operation | Self::Worker | Self::ProcessOutput => {
+                OnPanic::Contained
+            }
             Self::Listener
             | Self::RunWriter
             | Self::RunGuard

@@ -6,6 +6,7 @@ mod event_json;
 mod from_proto;
 mod json;
 mod to_proto;
+mod websocket;
 
 use std::sync::LazyLock;
 
@@ -19,6 +20,7 @@ pub use event_json::{event_json, response_json};
 pub use from_proto::json_value;
 pub use json::{run_json, worker_json};
 pub use to_proto::{client_view, event_message, run_message, session_message, timestamp, value};
+pub use websocket::{RunFacts, websocket_event, websocket_event_of_request};
 
 /// Messages, the client and the server of package `rungate.v1`.
 #[allow(missing_docs, unreachable_pub, clippy::pedantic, clippy::unwrap_used, reason = "generated")]

@@ -23,6 +23,7 @@ mod proxies;
 mod recovery;
 mod repositories;
 mod support;
+mod websocket;
 
 use std::process::ExitCode;
 
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         proxies::trials(),
         recovery::trials(),
         repositories::trials(),
+        websocket::trials(),
     ];
     let trials = trials.into_iter().flatten().collect();
     let conclusion = libtest_mimic::run(&arguments, trials);

@@ -12,7 +12,7 @@ use tokio::{net::TcpStream, time::Instant};
 
 use super::{
     ListenSettings,
-    sniff::{Version, sniff},
+    sniff::{Slot, Version, sniff},
 };
 use crate::runtime::shutdown::Shutdown;
 
@@ -25,16 +25,18 @@ const STREAM_SEND_BYTES: usize = 64 << 10;
 
 type ServeResult = Result<(), Box<dyn Error + Send + Sync>>;
 
-/// Serves a connection. Ends with the peer, soon after the drain begins, at the latest when the gateway stops.
+/// Serves HTTP on a connection. Ends with the peer, soon after the drain begins, at the latest when the gateway stops; or
+/// when the connection is upgraded. Its slot stays with the connection.
 pub(super) async fn serve(
     tcp: TcpStream,
+    slot: Slot,
     router: Router,
     settings: &ListenSettings,
     shutdown: &Shutdown,
 ) -> ServeResult {
     let deadline = Instant::now() + settings.header_timeout;
     let sniffed = tokio::select! {
-        sniffed = sniff(tcp, deadline, settings.write_stall_timeout) => sniffed?,
+        sniffed = sniff(tcp, deadline, settings.write_stall_timeout, slot) => sniffed?,
         () = shutdown.draining.cancelled() => return Ok(()),
     };
     let Some((version, io)) = sniffed else { return Ok(()) };

@@ -12,7 +12,9 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
 };
-use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
+use tokio_util::task::TaskTracker;
+
+use sniff::Slot;
 
 use crate::runtime::{
     shutdown::Shutdown,
@@ -97,12 +99,11 @@ pub async fn serve(listener: Listener, router: Router, settings: ListenSettings,
         };
         match accepted {
             Ok((tcp, peer)) => match slots.clone().try_acquire_owned() {
-                Ok(slot) => {
-                    let token = connections.token();
+                Ok(permit) => {
+                    let slot = Slot { _permit: permit, _counted: connections.token() };
                     let (router, settings, shutdown) = (router.clone(), settings.clone(), shutdown.clone());
                     task::spawn(TaskKind::Connection, async move {
-                        connect(tcp, peer, router, &settings, shutdown, token).await;
-                        drop(slot);
+                        connect(tcp, peer, router, &settings, shutdown, slot).await;
                     });
                 }
                 Err(_) => {
@@ -131,12 +132,12 @@ async fn connect(
     router: Router,
     settings: &ListenSettings,
     shutdown: Shutdown,
-    _counted: TaskTrackerToken,
+    slot: Slot,
 ) {
     if let Err(error) = tcp.set_nodelay(true) {
         tracing::debug!(%error, %peer, "could not set TCP_NODELAY");
     }
-    match connection::serve(tcp, router, settings, &shutdown).await {
+    match connection::serve(tcp, slot, router, settings, &shutdown).await {
         Ok(()) => tracing::trace!(%peer, "connection ended"),
         Err(error) => tracing::debug!(error = &*error, %peer, "connection ended with an error"),
     }

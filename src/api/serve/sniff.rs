@@ -13,8 +13,10 @@ use tokio::{
         TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
+    sync::OwnedSemaphorePermit,
     time::{Instant, Sleep, sleep_until, timeout_at},
 };
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// What every HTTP/2 connection begins with (RFC 9113, section 3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -32,6 +34,15 @@ pub(super) struct Connection {
     writer: OwnedWriteHalf,
     stall_timeout: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
+    /// Kept as long as the connection, which may outlive HTTP on it.
+    _slot: Slot,
+}
+
+/// What a connection holds as long as it is there: its share of the connections that may be, and its place among those
+/// that the end of the gateway waits for.
+pub(super) struct Slot {
+    pub(super) _permit: OwnedSemaphorePermit,
+    pub(super) _counted: TaskTrackerToken,
 }
 
 /// Reads so much of a connection as tells its version. `None`: the peer closed without a word.
@@ -39,6 +50,7 @@ pub(super) async fn sniff(
     tcp: TcpStream,
     deadline: Instant,
     stall_timeout: Duration,
+    slot: Slot,
 ) -> io::Result<Option<(Version, Connection)>> {
     let (mut reader, writer) = tcp.into_split();
     let mut seen = Vec::with_capacity(HTTP2_PREFACE.len());
@@ -57,7 +69,7 @@ pub(super) async fn sniff(
     }
     let version = if seen == HTTP2_PREFACE { Version::Http2 } else { Version::Http1 };
     let reader = Cursor::new(seen).chain(reader);
-    Ok(Some((version, Connection { reader, writer, stall_timeout, stalled: None })))
+    Ok(Some((version, Connection { reader, writer, stall_timeout, stalled: None, _slot: slot })))
 }
 
 impl Connection {

@@ -6,7 +6,6 @@ mod answer;
 mod error;
 mod openai;
 mod retry;
-mod secret;
 mod settings;
 mod sse;
 #[cfg(test)]
@@ -17,8 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 pub use error::{BadResponse, LlmError, Unavailable, Waited};
 pub use openai::OpenAiCompatible;
-pub use secret::Secret;
 pub use settings::{LlmSettings, LlmSettingsError};
+
+pub use crate::model::Secret;
 
 use crate::model::Usage;
 

@@ -12,6 +12,7 @@ pub(crate) mod ports;
 pub(crate) mod proxy;
 pub(crate) mod story;
 pub(crate) mod tools;
+pub(crate) mod websocket;
 
 use std::{
     cell::RefCell,
