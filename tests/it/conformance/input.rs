@@ -40,7 +40,11 @@ pub(super) async fn run_that_waits(client: Client) {
     }
     drop(watch);
     let asked = seen.last().unwrap();
-    assert_eq!(asked["inputRequired"], json!({"requestId": "question", "prompt": "How many?"}));
+    let question = &asked["inputRequired"];
+    assert_eq!((&question["requestId"], &question["prompt"]), (&json!("question"), &json!("How many?")));
+    let [asked_at, deadline] = [&asked["time"], &question["deadline"]].map(|it| story::time(it));
+    let time = deadline.duration_since(asked_at);
+    assert!((time.as_millis() - 600_000).abs() < 500, "{asked:#}");
     let read = caller.call("GetRun", json!({"runId": run})).await.unwrap();
     assert_eq!(read["run"]["state"], "RUN_STATE_WAITING_INPUT");
 
