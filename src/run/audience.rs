@@ -75,6 +75,11 @@ impl Audience {
         drop(writer.apply(Command::Cancel { reason }).await);
     }
 
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<Watched, Seats>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -130,5 +135,92 @@ impl Drop for Present {
 impl Default for Seats {
     fn default() -> Self {
         Self { watches: 0, guards: 0, left: Instant::now() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use tokio::time::sleep;
+
+    use super::*;
+    use crate::{
+        model::{Position, RunState, SessionPosition},
+        run::{BeginLog, Runs, WatchSettings},
+        runtime::{clock, shutdown::Shutdown},
+        storage::{MemoryLimits, MemoryRunLog},
+    };
+
+    const GRACE: Duration = Duration::from_secs(30);
+
+    async fn begin() -> (Runs, RunId, SessionId) {
+        let log = Arc::new(MemoryRunLog::new(MemoryLimits { per_run: 1 << 20, total: 1 << 20 }));
+        let settings = WatchSettings { disconnect_grace: GRACE, ..WatchSettings::default() };
+        let runs = Runs::new(log, Shutdown::default()).watched(settings);
+        let (run_id, session_id) = (clock::new_run_id(), clock::new_session_id());
+        let begun = BeginLog {
+            run_id,
+            session_id: session_id.clone(),
+            pipeline_id: "w".into(),
+            params: BTreeMap::new(),
+            key: None,
+            cancel_on_disconnect: true,
+        };
+        runs.create(begun).await.unwrap();
+        // Lets the guard begin.
+        sleep(Duration::from_millis(1)).await;
+        (runs, run_id, session_id)
+    }
+
+    async fn is_cancelled_after(runs: &Runs, run_id: RunId, time: Duration) {
+        sleep(time - Duration::from_millis(5)).await;
+        assert_eq!(runs.get(run_id).await.unwrap().state, RunState::Queued, "not before its time");
+        sleep(Duration::from_millis(10)).await;
+        assert_eq!(runs.get(run_id).await.unwrap().state, RunState::Cancelled);
+        assert!(runs.audience_is_empty(), "nothing is kept");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_grace_time_begins_when_the_last_watch_ends() {
+        let (runs, run_id, session_id) = begin().await;
+        let one = runs.watch(run_id, Position::Start).await.unwrap();
+        sleep(GRACE * 2 + GRACE / 3).await;
+        let other = runs.watch_session(session_id, SessionPosition::Start).await.unwrap();
+        drop(one);
+        sleep(GRACE * 2 + GRACE / 7).await;
+        drop(other);
+        is_cancelled_after(&runs, run_id, GRACE).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_short_visit_counts() {
+        let (runs, run_id, session_id) = begin().await;
+        for _ in 0..5 {
+            sleep(GRACE * 9 / 10).await;
+            drop(runs.watch(run_id, Position::Start).await.unwrap());
+            sleep(GRACE * 9 / 10).await;
+            drop(runs.watch_session(session_id.clone(), SessionPosition::Start).await.unwrap());
+        }
+        is_cancelled_after(&runs, run_id, GRACE).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_run_of_the_same_session_that_begins_later_changes_nothing() {
+        let (runs, run_id, session_id) = begin().await;
+        sleep(GRACE / 2).await;
+        let later = clock::new_run_id();
+        let begun = BeginLog {
+            run_id: later,
+            session_id,
+            pipeline_id: "w".into(),
+            params: BTreeMap::new(),
+            key: None,
+            cancel_on_disconnect: true,
+        };
+        runs.create(begun).await.unwrap();
+        sleep(GRACE / 2 + Duration::from_millis(10)).await;
+        assert_eq!(runs.get(run_id).await.unwrap().state, RunState::Cancelled);
+        is_cancelled_after(&runs, later, GRACE / 2 - Duration::from_millis(9)).await;
     }
 }
