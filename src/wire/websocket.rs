@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::model::{
-    Answer, ClientView, Closing, Entry, Event, EventKind, Graph, RequestKey, Run, SessionId, Usage, ViewContent,
-    WorkerKey,
+    Answer, ClientView, Closing, Entry, Event, EventKind, Graph, RequestKey, Run, SessionId, Usage,
+    ViewContent, WorkerKey,
 };
 
 /// The slot of an entry's encoded forms.
@@ -286,7 +286,11 @@ mod tests {
             ),
             (
                 "?",
-                EventKind::InputRequired { request_id: id.clone(), prompt: "?".to_owned(), deadline: Some(time) },
+                EventKind::InputRequired {
+                    request_id: id.clone(),
+                    prompt: "?".to_owned(),
+                    deadline: Some(time),
+                },
                 json!({"type": "input_required", "input_request_id": "t1", "prompt": "?", "deadline_ts": 9000, "message": "?"}),
             ),
             (
