@@ -100,7 +100,7 @@ pub const KEYS: &[Key] = &[
     key(
         "run.disk_total",
         "bytes",
-        "What all logs may take on disk; beyond it runs that ended first are dropped, then starts refused",
+        "What all files of the log may come to; beyond four fifths of it runs that ended first are dropped, then starts refused",
     ),
     key(
         "run.disk_per_run",

@@ -24,7 +24,8 @@ pub struct RunSettings {
     /// How long a run can be read after its end.
     #[serde(with = "duration")]
     pub retention: Duration,
-    /// Bytes that all logs may take on disk. Beyond it the runs that ended first are dropped, then starts refused.
+    /// Bytes that all files of the log may come to. Beyond four fifths of it the runs that ended first are dropped, then
+    /// starts refused; the rest is room for what dropped runs leave behind until it is cleaned away.
     pub disk_total: u64,
     /// Bytes that the log of one run may take on disk. A run that reaches it ends with an error.
     pub disk_per_run: u64,

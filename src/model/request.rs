@@ -252,7 +252,8 @@ fn canonical(value: &Value) -> Value {
     match value {
         Value::Number(number) => match number.as_f64() {
             Some(it) if it.fract() == 0.0 && it.abs() < 9e15 => Value::from(it as i64),
-            _ => value.clone(),
+            Some(it) => Value::from(it),
+            None => value.clone(),
         },
         Value::Array(items) => items.iter().map(canonical).collect(),
         Value::Object(fields) => {

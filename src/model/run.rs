@@ -165,6 +165,9 @@ pub enum Refused {
     /// It was given another answer.
     #[error("the run was given another answer")]
     AnsweredOtherwise,
+    /// Somebody still waits for the answer.
+    #[error("the answer is still awaited")]
+    StillAwaited,
     /// The worker used a name for two questions.
     #[error("the request id {0} was used before")]
     RequestIdUsed(RequestId),

@@ -253,6 +253,12 @@ impl Runs {
         }
     }
 
+    /// True when nobody watches and no run waits for that.
+    #[cfg(test)]
+    pub(super) fn audience_is_empty(&self) -> bool {
+        self.audience.is_empty()
+    }
+
     /// Set when the gateway drains. Each watch has a token of its own, because a wait takes the token's lock, and all
     /// watches of a run wait at the same moments.
     fn draining(&self) -> CancellationToken {

@@ -200,6 +200,12 @@ impl Writer {
                 then.refuse(EmitError::Full);
                 continue;
             };
+            if let Command::Close { request: Some(request), closing: Closing::Withdrawn } = &command
+                && self.is_awaited(request, &taken)
+            {
+                then.refuse(Refused::StillAwaited.into());
+                continue;
+            }
             let stops = match command {
                 Command::Cancel { .. } if next.run().state.is_waiting() => Some(Stopping::AtOnce),
                 Command::Cancel { .. } | Command::Stop(_) => Some(Stopping::InTime),
@@ -256,6 +262,16 @@ impl Writer {
             }
             _ => None,
         }
+    }
+
+    /// True while somebody waits for the answer to a request, also when it is about to be asked. Two workers of a run may
+    /// choose the same name; who was refused it must not take back the other one's request.
+    fn is_awaited(&self, request: &RequestKey, taken: &[Taken]) -> bool {
+        let asked_now = taken.iter().find_map(|it| match &it.then {
+            Then::Await { request: asked, answer, .. } if asked == request => Some(answer),
+            _ => None,
+        });
+        asked_now.or(self.waiting.get(request)).is_some_and(|it| !it.is_closed())
     }
 
     fn tell(&mut self, Taken { then, state, closes, stops }: Taken) {

@@ -50,7 +50,7 @@ pub struct Emitter {
     progress: Arc<RunProgress>,
     context: Arc<RunContext>,
     deadlines: Deadlines,
-    /// What the worker has asked and still waits for, or has waited for; at most [`limits::REQUESTS_PER_RUN`].
+    /// What the worker has asked, or was refused; at most [`limits::REQUESTS_PER_RUN`] of the first.
     asked: Arc<Mutex<Vec<RequestKey>>>,
     waits: Waits,
 }
@@ -110,9 +110,7 @@ impl Emitter {
 
     /// Asks something of the client; the wait for the answer ends with the worker's deadline for such requests.
     pub async fn ask(&self, request_id: RequestId, request: Request) -> Result<Pending, AskError> {
-        if request_id.0.is_empty() || request_id.0.len() > limits::REQUEST_ID_BYTES {
-            return Err(AskError::BadName);
-        }
+        check_name(&request_id.0)?;
         let request = match request {
             Request::Input { prompt } => Request::Input { prompt: cut(prompt) },
             Request::Tool { tool_name, args } => {
@@ -120,14 +118,16 @@ impl Emitter {
                 Request::Tool { tool_name: cut(tool_name), args }
             }
             Request::Approval { tool_call_id, tool_name, summary } => {
+                let tool_call_id = cut(tool_call_id);
                 Request::Approval { tool_call_id, tool_name: cut(tool_name), summary: cut(summary) }
             }
         };
         let key = RequestKey { kind: request.kind(), id: request_id.clone() };
         let time = SignedDuration::try_from(self.deadlines.of(key.kind)).unwrap_or(SignedDuration::MAX);
         let deadline = clock::now().saturating_add(time).unwrap_or(jiff::Timestamp::MAX);
-        let answer = self.writer.ask(request_id, request, deadline).await?;
+        // Noted first: whoever is dropped while he asks may have asked.
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(key.clone());
+        let answer = self.writer.ask(request_id, request, deadline).await?;
         Ok(Pending::new(key, deadline, answer, self.writer.clone(), &self.waits))
     }
 
@@ -208,6 +208,11 @@ fn overall(workers: &BTreeMap<WorkerKey, Share>) -> u8 {
     let total: u64 = workers.values().map(|it| u64::from(it.weight)).sum();
     let done: u64 = workers.values().map(|it| u64::from(it.weight) * u64::from(it.percent)).sum();
     done.checked_div(total).map_or(0, |percent| percent.min(100) as u8)
+}
+
+/// Refuses what cannot name a request.
+pub(super) fn check_name(id: &str) -> Result<(), AskError> {
+    if id.is_empty() || id.len() > limits::REQUEST_ID_BYTES { Err(AskError::BadName) } else { Ok(()) }
 }
 
 /// Text that fits into one event; what is cut off is told.

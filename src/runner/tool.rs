@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     AskError, NoAnswer, Pending, Task,
+    emitter::check_name,
     mcp::{McpError, McpOutput},
 };
 use crate::model::{Answer, Request, RequestId, limits};
@@ -139,6 +140,7 @@ impl ToolError {
 
 /// Calls a tool, as soon as it may be called: on its MCP server where it has one, else it asks the client.
 pub async fn call_tool(task: &Task, call: ToolCall) -> Result<Value, ToolError> {
+    check_name(&call.id)?;
     permit_tool(task, &call).await?;
     if let Some((server, tool)) = call.name.split_once('/')
         && let Some(result) = call_server(task, server, tool, &call.args).await
@@ -174,7 +176,9 @@ pub async fn permit_tool(task: &Task, call: &ToolCall) -> Result<(), ToolError> 
         summary: format!("{}({arguments})", call.name),
     };
     let approval_id = format!("ap_{}", call.id);
-    let approval_id = approval_id[..approval_id.floor_char_boundary(limits::REQUEST_ID_BYTES)].to_owned();
+    // Approvals have names of their own, so that of the call will do as well.
+    let approval_id =
+        if approval_id.len() > limits::REQUEST_ID_BYTES { call.id.clone() } else { approval_id };
     let pending = task.emitter.ask(RequestId(approval_id), request).await?;
     match answer(task, pending).await {
         Ok(Answer::Approved { .. }) => Ok(()),

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking, and says why")]
 
+mod answers;
 mod cli;
 mod clients;
 mod command;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);
     let trials = [
+        answers::trials(),
         cli::trials(),
         clients::trials(),
         command::trials(),

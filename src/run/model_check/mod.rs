@@ -6,6 +6,7 @@
 //! never waits while it holds it, so this is as strong as a lock that shuttle knows; the channels of tokio add theirs
 //! wherever a task has to wait. What two processors may see of each other's memory is not modelled.
 
+mod answers;
 mod stepped;
 
 use std::{

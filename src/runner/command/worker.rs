@@ -19,7 +19,8 @@ use super::{
     process::{Pipes, Process},
 };
 use crate::{
-    model::{Answer, ClientView, Request, RequestId, RunError, WorkerKey, limits},
+    model::{Answer, ClientView, Refused, Request, RequestId, RunError, WorkerKey, limits},
+    run::EmitError,
     runner::{
         AskError, Backend, NoAnswer, Pending, Task, ToolCall, ToolError, Worker, WorkerOutput, WorkerSpec,
         call_tool,
@@ -253,11 +254,14 @@ impl Work<'_> {
     }
 }
 
-/// Asks something of the client. `None` when the program has been told to end, which it could not know.
+/// Asks something of the client. `None` when the run takes no more: the program, which could not know, is told to end.
 async fn ask(task: &Task, id: &RequestId, request: Request) -> Result<Option<Pending>, RunError> {
     match task.emitter.ask(id.clone(), request).await {
         Ok(pending) => Ok(Some(pending)),
-        Err(AskError::Refused(_)) if task.cancel.is_cancelled() => Ok(None),
+        Err(AskError::Refused(EmitError::Refused(
+            error @ (Refused::RequestIdUsed(_) | Refused::TooManyOpen),
+        ))) => Err(RunError::permanent("worker_protocol", error.to_string())),
+        Err(AskError::Refused(_)) => Ok(None),
         Err(error) => Err(RunError::permanent("worker_protocol", error.to_string())),
     }
 }

@@ -1,5 +1,6 @@
 //! The runner with workers of the tests' own, real runs, real sessions and logs in memory.
 
+mod answers;
 mod cache;
 mod dag;
 mod events;

@@ -70,6 +70,11 @@ pub(crate) fn cursor(event: &Value) -> &str {
     text(&event["cursor"])
 }
 
+/// The moment that a JSON string tells.
+pub(crate) fn time(value: &Value) -> jiff::Timestamp {
+    text(value).parse().unwrap_or_else(|error| panic!("{value}: {error}"))
+}
+
 /// The text of a JSON string.
 pub(crate) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_else(|| panic!("no text: {value}"))

@@ -1,11 +1,9 @@
-//! Where the events of one run lie: about six bytes of memory for an event that was written alone.
+//! Where the events of one run lie: about seven bytes of memory for an event that was written alone.
 
 /// Records in one chunk: what is read and cached together.
 const CHUNK_RECORDS: u16 = 64;
 /// A chunk of larger records ends sooner.
 const CHUNK_BYTES: u32 = 64 << 10;
-/// Lengths are kept in steps of so many bytes; a read may take some bytes too many.
-const LENGTH_STEP: u32 = 32;
 
 /// The records of a run, in order and without a gap.
 #[derive(Debug, Default)]
@@ -13,7 +11,7 @@ pub(super) struct Index {
     chunks: Vec<Chunk>,
 }
 
-/// Records of one run in one segment, close to each other in sequence.
+/// Records of one run in one segment that follow each other in sequence.
 #[derive(Debug)]
 pub(super) struct Chunk {
     pub(super) segment: u32,
@@ -23,7 +21,7 @@ pub(super) struct Chunk {
     /// Bytes of its records on disk.
     pub(super) bytes: u32,
     pub(super) records: u16,
-    /// For each record: distance from the one before, length in steps, events; in base 128.
+    /// For each record: distance from the one before, length, events; in base 128.
     places: Vec<u8>,
     /// Where the next distance is counted from.
     last_offset: u32,
@@ -34,7 +32,7 @@ pub(super) struct Chunk {
 pub(super) struct Place {
     pub(super) segment: u32,
     pub(super) offset: u32,
-    /// Bytes to read: the record's, and up to 31 more.
+    /// Its bytes on disk.
     pub(super) length: u32,
     pub(super) first_sequence: u64,
     pub(super) count: u32,
@@ -65,7 +63,7 @@ impl Index {
         }
         let Some(chunk) = self.chunks.last_mut() else { return };
         put(&mut chunk.places, place.offset - chunk.last_offset);
-        put(&mut chunk.places, place.length.div_ceil(LENGTH_STEP));
+        put(&mut chunk.places, place.length);
         put(&mut chunk.places, place.count);
         chunk.last_offset = place.offset;
         chunk.records += 1;
@@ -74,8 +72,50 @@ impl Index {
 
     /// The chunk that holds the event `sequence`, if any does.
     pub(super) fn chunk_of(&self, sequence: u64) -> Option<&Chunk> {
-        let after = self.chunks.partition_point(|it| it.first_sequence <= sequence);
-        self.chunks.get(after.checked_sub(1)?)
+        self.chunks.get(self.number_of(sequence)?)
+    }
+
+    /// The record that begins with the event `first_sequence`, if one does.
+    pub(super) fn place_of(&self, first_sequence: u64) -> Option<Place> {
+        let mut places = self.chunk_of(first_sequence)?.iter();
+        places.find(|it| it.first_sequence >= first_sequence).filter(|it| it.first_sequence == first_sequence)
+    }
+
+    /// Puts records elsewhere: `moved`, in the order of their sequences, are their new places.
+    pub(super) fn relocate(&mut self, moved: &[Place]) {
+        let mut rest = moved;
+        while let Some(from) = rest.first().and_then(|it| self.number_of(it.first_sequence)) {
+            // What lies in neighbouring chunks is done together.
+            let (mut to, mut count) = (from, 0);
+            for place in rest {
+                match self.number_of(place.first_sequence) {
+                    Some(number) if number <= to + 1 => (to, count) = (number, count + 1),
+                    _ => break,
+                }
+            }
+            let (together, later) = rest.split_at(count);
+            // The chunk before may have room for more in its segment.
+            self.rebuild(from.saturating_sub(1), to, together);
+            rest = later;
+        }
+    }
+
+    fn rebuild(&mut self, from: usize, to: usize, mut moved: &[Place]) {
+        let mut rebuilt = Self::default();
+        for place in self.chunks[from..=to].iter().flat_map(Chunk::iter) {
+            match moved.split_first() {
+                Some((new, later)) if new.first_sequence == place.first_sequence => {
+                    rebuilt.push(*new);
+                    moved = later;
+                }
+                _ => rebuilt.push(place),
+            }
+        }
+        self.chunks.splice(from..=to, rebuilt.chunks);
+    }
+
+    fn number_of(&self, sequence: u64) -> Option<usize> {
+        self.chunks.partition_point(|it| it.first_sequence <= sequence).checked_sub(1)
     }
 
     pub(super) fn chunks(&self) -> &[Chunk] {
@@ -101,17 +141,22 @@ impl Index {
 impl Chunk {
     /// Its records, in order.
     pub(super) fn places(&self) -> Vec<Place> {
+        self.iter().collect()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = Place> {
         let mut bytes = self.places.as_slice();
         let (mut offset, mut first_sequence) = (self.offset, self.first_sequence);
-        let mut places = Vec::with_capacity(self.records.into());
-        while !bytes.is_empty() {
+        std::iter::from_fn(move || {
+            if bytes.is_empty() {
+                return None;
+            }
             offset += take(&mut bytes);
-            let length = take(&mut bytes) * LENGTH_STEP;
-            let count = take(&mut bytes);
-            places.push(Place { segment: self.segment, offset, length, first_sequence, count });
+            let (length, count) = (take(&mut bytes), take(&mut bytes));
+            let place = Place { segment: self.segment, offset, length, first_sequence, count };
             first_sequence += u64::from(count);
-        }
-        places
+            Some(place)
+        })
     }
 }
 
@@ -163,8 +208,44 @@ mod tests {
                 for sequence in [place.first_sequence, place.first_sequence + u64::from(place.count) - 1] {
                     let found = index.chunk_of(sequence).unwrap().places();
                     let found = found.iter().rev().find(|it| it.first_sequence <= sequence).unwrap();
-                    prop_assert_eq!((found.segment, found.offset), (place.segment, place.offset));
-                    prop_assert!((place.length..place.length + LENGTH_STEP).contains(&found.length));
+                    prop_assert_eq!(*found, place);
+                }
+                prop_assert_eq!(index.place_of(place.first_sequence), Some(place));
+            }
+        }
+
+        #[test]
+        fn records_that_were_moved_are_found_and_so_are_the_others(
+            records in proptest::collection::vec((1u32..4, 72u32..5000, 1u32..5), 1..400),
+            rounds in proptest::collection::vec((1u32..8, 1usize..40), 1..30)
+        ) {
+            let (mut index, mut places) = (Index::default(), Vec::<Place>::new());
+            let (mut ends, mut first_sequence) = (std::collections::HashMap::new(), 1u64);
+            let mut at = |segment: u32, length: u32| {
+                let end = ends.entry(segment).or_insert(64);
+                *end += length;
+                *end - length
+            };
+            for (turn, length, count) in records {
+                let segment = if turn == 1 { 1 } else { 2 };
+                let offset = at(segment, length);
+                places.push(Place { segment, offset, length, first_sequence, count });
+                index.push(places[places.len() - 1]);
+                first_sequence += u64::from(count);
+            }
+            for (number, (from, most)) in rounds.into_iter().enumerate() {
+                // All of one segment, so many at a time, to one that is newer.
+                let to = 10 + u32::try_from(number / 3).unwrap();
+                let mut moved = Vec::new();
+                for place in places.iter_mut().filter(|it| it.segment % 8 == from).take(most) {
+                    (place.offset, place.segment) = (at(to, place.length), to);
+                    moved.push(*place);
+                }
+                index.relocate(&moved);
+                let found: Vec<_> = index.chunks().iter().flat_map(Chunk::iter).collect();
+                prop_assert_eq!(&found, &places);
+                for chunk in index.chunks() {
+                    prop_assert_eq!(chunk.bytes, chunk.iter().map(|it| it.length).sum::<u32>());
                 }
             }
         }

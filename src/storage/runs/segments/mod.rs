@@ -7,14 +7,19 @@
 //!
 //! An event is acknowledged and can be read only after its record is on disk ([`SyncMode`] says what that means). While the
 //! disk is full or fails, runs that go on wait, runs that are to begin are refused, and what was acknowledged stays.
-//! `open` tells what becomes of damage.
+//! `open` tells what becomes of damage, `remains` when a file is not needed any more, `cleaning` how a file becomes so in
+//! which little is.
 
+mod cleaning;
 mod disk;
+mod found;
 mod index;
 mod open;
+mod options;
 mod payload;
 mod read;
 mod record;
+mod remains;
 mod retention;
 mod segment_head;
 mod table;
@@ -33,10 +38,11 @@ use std::{
 
 use async_trait::async_trait;
 use quick_cache::sync::Cache;
-use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, oneshot, watch};
 
+pub use self::options::{SegmentOptions, SyncMode};
 use self::{
+    cleaning::Cleaner,
     disk::{Disk, Folder},
     payload::{Begin, Record, StoredKey},
     table::{Pending, Table, What},
@@ -52,35 +58,6 @@ use crate::{
 
 /// Bytes that may wait for the writer. Beyond it appends wait for room.
 const WAITING_KIB: u32 = 32 << 10;
-
-/// When an event counts as written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum SyncMode {
-    /// After `fdatasync`: it survives a loss of power.
-    Fsync,
-    /// After the write: it survives the end of the process, however it ends, but not that of the machine.
-    Os,
-}
-
-/// How a log on disk behaves.
-#[derive(Debug, Clone)]
-pub struct SegmentOptions {
-    /// When an event counts as written.
-    pub sync: SyncMode,
-    /// The least time from the beginning of one group commit to that of the next.
-    pub commit_interval: Duration,
-    /// Bytes after which a new segment is begun. Below 2 GiB.
-    pub segment_bytes: u64,
-    /// Bytes on disk of all runs together. Beyond it the runs that ended first are dropped, then starts refused.
-    pub total: u64,
-    /// Bytes on disk of one run. One that reaches it cannot append any more, its terminal event excepted.
-    pub per_run: u64,
-    /// Runs that are kept. Beyond it the runs that ended first are dropped, then starts refused.
-    pub most: usize,
-    /// Bytes of memory for the newest events of all runs, and as many again for older ones that are being read.
-    pub cache: usize,
-}
 
 /// Why a log cannot be opened. Its text is for operators.
 #[derive(Debug, thiserror::Error)]
@@ -133,20 +110,6 @@ struct Shared {
     _claim: Option<Claim>,
 }
 
-impl Default for SegmentOptions {
-    fn default() -> Self {
-        Self {
-            sync: SyncMode::Fsync,
-            commit_interval: Duration::from_millis(2),
-            segment_bytes: 64 << 20,
-            total: 10 << 30,
-            per_run: 1 << 30,
-            most: 1_000_000,
-            cache: 64 << 20,
-        }
-    }
-}
-
 impl SegmentRunLog {
     /// Opens the log in `folder`, or makes an empty one. Reads all segments before it returns: call it where blocking is
     /// allowed.
@@ -181,10 +144,11 @@ impl SegmentRunLog {
         let writer = Writer {
             shared: shared.clone(),
             current: scan.current,
-            sealed: None,
+            sealed: scan.sealed,
             next_segment: scan.next_segment,
             next_commit: scan.next_commit,
             batch: Vec::new(),
+            cleaner: Cleaner::default(),
         };
         let writer = thread::Builder::new().name("runs-write".to_owned()).spawn(|| writer.run());
         let failed = |source| OpenLogError::Io { doing: "start writing", folder: folder.to_owned(), source };
@@ -226,8 +190,15 @@ impl Shared {
         }
     }
 
-    fn wait<'a>(&self, table: MutexGuard<'a, Table>) -> MutexGuard<'a, Table> {
-        self.something_waits.wait(table).unwrap_or_else(PoisonError::into_inner)
+    /// Waits until something waits for the writer, at most so long.
+    fn wait<'a>(&self, table: MutexGuard<'a, Table>, most: Option<Duration>) -> MutexGuard<'a, Table> {
+        match most {
+            None => self.something_waits.wait(table).unwrap_or_else(PoisonError::into_inner),
+            Some(most) => {
+                let waited = self.something_waits.wait_timeout(table, most);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+        }
     }
 }
 
@@ -247,23 +218,24 @@ impl RunLog for SegmentRunLog {
             let mut table = self.shared.table_with(key).await;
             let run = begin.run;
             table.takes_runs()?;
-            if table.runs.contains_key(&run.run_id) {
+            if table.runs.contains_key(&run.run_id) || table.beginning.contains(&run.run_id) {
                 return Err(CreateError::Exists);
             }
             if let Some(used) = key.and_then(|it| table.keys.get(it.name)) {
                 return Err(CreateError::KeyUsed(used));
             }
             let options = &self.shared.options;
-            if !table.make_room(options.total, options.most, record.length()) {
+            if !table.make_room(options.kept(), options.most, record.length()) {
                 return Err(CreateError::Full);
             }
             if let Some(key) = key {
                 table.keys_under_way.insert(key.name, watch::Sender::new(()));
             }
+            table.beginning.insert(run.run_id);
             table.last_place += 1;
             record.header.place = table.last_place;
             let entries = entries(events);
-            table.queue.push(Pending { record, entries, what: What::Begin { run, key, reply }, _room: room });
+            table.enqueue(Pending { record, entries, what: What::Begin { run, key, reply }, _room: room });
         }
         self.shared.something_waits.notify_one();
         let closed = || CreateError::Unavailable(Arc::new(io::ErrorKind::BrokenPipe.into()));
@@ -290,7 +262,7 @@ impl RunLog for SegmentRunLog {
             let bytes = live.map_or(0, |it| it.claimed_bytes) + record.length();
             let options = &self.shared.options;
             let fits =
-                bytes <= options.per_run && table.make_room(options.total, usize::MAX, record.length());
+                bytes <= options.per_run && table.make_room(options.kept(), usize::MAX, record.length());
             if !fits && !terminal {
                 return Err(AppendError::Full);
             }
@@ -299,7 +271,7 @@ impl RunLog for SegmentRunLog {
                 live.claimed_bytes = bytes;
             }
             let entries = entries(events);
-            table.queue.push(Pending { record, entries, what: What::Append { run, reply }, _room: room });
+            table.enqueue(Pending { record, entries, what: What::Append { run, reply }, _room: room });
         }
         self.shared.something_waits.notify_one();
         written.await.map_err(|_| AppendError::Closed)

@@ -83,12 +83,13 @@ impl Shared {
                 next = entry.event.sequence + 1;
                 entries.push(entry.clone());
             }
-            if next == before && !entries.is_empty() {
-                return Ok(Slice { entries, last_sequence });
-            }
             if next == before {
                 // A chunk that does not hold what the index says.
-                return Err(ReadError::Damaged);
+                return if entries.is_empty() {
+                    Err(ReadError::Damaged)
+                } else {
+                    Ok(Slice { entries, last_sequence })
+                };
             }
         }
     }
@@ -172,17 +173,24 @@ async fn stored<T: Send + 'static>(
     place: Place,
     what: impl FnOnce(&Header, &[u8]) -> io::Result<T> + Send + 'static,
 ) -> Result<T, ReadError> {
-    let read = task::blocking(move || {
-        let mut bytes = vec![0; place.length as usize];
-        let read = file.read_at(place.offset.into(), &mut bytes)?;
-        let (header, payload) = whole(&bytes[..read])?;
-        what(&header, payload)
-    });
-    let read = read.await.unwrap_or_else(|| Err(io::Error::other("reading panicked")));
+    let read = task::blocking(move || record_at(&*file, place, what)).await;
+    let read = read.unwrap_or_else(|| Err(io::Error::other("reading panicked")));
     read.map_err(|error| match error.kind() {
         io::ErrorKind::InvalidData => ReadError::Damaged,
         _ => ReadError::Failed(Arc::new(error)),
     })
+}
+
+/// What a record at `place` says, in a thread that may block.
+pub(super) fn record_at<T>(
+    file: &dyn DiskFile,
+    place: Place,
+    what: impl FnOnce(&Header, &[u8]) -> io::Result<T>,
+) -> io::Result<T> {
+    let mut bytes = vec![0; place.length as usize];
+    let read = file.read_at(place.offset.into(), &mut bytes)?;
+    let (header, payload) = whole(&bytes[..read])?;
+    what(&header, payload)
 }
 
 /// The record at the beginning of `bytes`, if it is whole.

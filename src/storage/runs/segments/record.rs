@@ -35,6 +35,8 @@ pub(super) struct Header {
     pub(super) terminal: bool,
     /// The first record of its group commit: all commits before were done when it was written.
     pub(super) first: bool,
+    /// In a copy of an older record the group commit that wrote it first, 0 where that is not known.
+    pub(super) copied_from: Option<u64>,
     pub(super) payload: u32,
     pub(super) payload_sum: u32,
     /// The group commit that wrote it. A damaged record that is followed by one of a later commit was whole once.
@@ -43,7 +45,8 @@ pub(super) struct Header {
     pub(super) first_sequence: u64,
     /// Events in it.
     pub(super) count: u32,
-    /// The run's place in the order of beginnings.
+    /// The run's place in the order of beginnings, in the record that begins it. (In copies of other records
+    /// `copied_from` stands here.)
     pub(super) place: u64,
     /// The time of the last event, in nanoseconds since 1970.
     pub(super) time: i64,
@@ -53,6 +56,12 @@ impl Header {
     /// Bytes of the whole record.
     pub(super) fn length(&self) -> u64 {
         HEADER as u64 + u64::from(self.payload)
+    }
+
+    /// The header of a copy, as written by group commit number `commit`.
+    pub(super) fn copy(&self, commit: u64, first: bool) -> Self {
+        let written = if self.kind == Kind::Begin { 0 } else { self.commit };
+        Self { commit, first, copied_from: Some(self.copied_from.unwrap_or(written)), ..*self }
     }
 
     pub(super) fn encode(&self) -> [u8; HEADER] {
@@ -65,8 +74,10 @@ impl Header {
         bytes[40..48].copy_from_slice(&self.first_sequence.to_le_bytes());
         bytes[48..52].copy_from_slice(&self.count.to_le_bytes());
         bytes[52] = self.kind as u8;
-        bytes[53] = u8::from(self.has_run) | (u8::from(self.terminal) << 1) | (u8::from(self.first) << 2);
-        bytes[56..64].copy_from_slice(&self.place.to_le_bytes());
+        let flags = [self.has_run, self.terminal, self.first, self.copied_from.is_some()];
+        bytes[53] = flags.iter().rev().fold(0, |byte, it| (byte << 1) | u8::from(*it));
+        let place = if self.kind == Kind::Begin { self.place } else { self.copied_from.unwrap_or(0) };
+        bytes[56..64].copy_from_slice(&place.to_le_bytes());
         bytes[64..72].copy_from_slice(&self.time.to_le_bytes());
         let sum = crc32fast::hash(&bytes[8..]);
         bytes[4..8].copy_from_slice(&sum.to_le_bytes());
@@ -87,18 +98,20 @@ impl Header {
             3 => Kind::Drop,
             _ => return None,
         };
+        let (begins, copy) = (kind == Kind::Begin, bytes[53] & 8 != 0);
         Some(Self {
             kind,
             has_run: bytes[53] & 1 != 0,
             terminal: bytes[53] & 2 != 0,
             first: bytes[53] & 4 != 0,
+            copied_from: copy.then(|| if begins { 0 } else { u64_at(56) }),
             payload: u32_at(8),
             payload_sum: u32_at(12),
             commit: u64_at(16),
             run_id: RunId::new(Uuid::from_slice(&bytes[24..40]).ok()?),
             first_sequence: u64_at(40),
             count: u32_at(48),
-            place: u64_at(56),
+            place: if begins { u64_at(56) } else { 0 },
             time: u64_at(64).cast_signed(),
         })
     }

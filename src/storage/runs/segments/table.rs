@@ -13,6 +13,8 @@ use super::{
     disk::DiskFile,
     index::{Index, Place},
     payload::{Record, StoredKey},
+    record::{Header, Kind},
+    remains::Remains,
 };
 use crate::{
     model::{Digest, Entry, Run, RunId, SessionId, limits},
@@ -26,21 +28,30 @@ pub(super) struct Table {
     pub(super) by_session: BySession,
     pub(super) hints: SessionHints,
     pub(super) keys: UsedKeys,
-    /// Keys of runs whose first record is under way.
-    /// The channel closes when it is on disk or refused.
+    /// Keys of runs whose first record is under way. The channel closes when it is on disk or refused.
     pub(super) keys_under_way: HashMap<Digest, watch::Sender<()>>,
+    /// Runs whose first record is under way.
+    pub(super) beginning: HashSet<RunId>,
     pub(super) ended: BTreeSet<(Timestamp, RunId)>,
     pub(super) segments: BTreeMap<u32, Segment>,
     /// Segments whose files are to be removed, in this order.
     pub(super) needless: VecDeque<u32>,
+    /// Files that go on behind their end after a failed write, and the bytes that count.
+    pub(super) uncut: Vec<(Arc<dyn DiskFile>, u64)>,
+    /// Records that count no more.
+    pub(super) remains: HashMap<RunId, Remains>,
     /// Bytes on disk of the runs that are kept.
     pub(super) live_bytes: u64,
+    /// Bytes of what waits for the writer, drops excepted.
+    queued_bytes: u64,
+    /// Kept runs of which a part is damaged.
+    pub(super) damaged_runs: usize,
     pub(super) last_place: u64,
     tails: VecDeque<(RunId, usize, usize)>,
     tail_bytes: usize,
     pub(super) queue: Vec<Pending>,
     /// Runs whose drop is not on disk yet.
-    undurable_drops: HashSet<RunId>,
+    pub(super) undurable_drops: HashSet<RunId>,
     /// Why nothing can be written at present.
     pub(super) stalled: Option<Arc<io::Error>>,
     pub(super) closed: bool,
@@ -83,14 +94,12 @@ pub(super) struct Segment {
     pub(super) file: Arc<dyn DiskFile>,
     /// Bytes that count; what lies behind them is nothing.
     pub(super) length: u64,
-    /// Bytes of runs that are kept.
+    /// Bytes of records that are needed.
     pub(super) live: u64,
-    /// Dropped runs that have records here.
+    /// Runs that have records here which do not count: they are dropped, or the records were copied.
     pub(super) dead: HashSet<RunId>,
-    /// The runs that were dropped by records here.
-    pub(super) drops: Vec<RunId>,
-    /// The newest key that a record here keeps.
-    pub(super) newest_key: Timestamp,
+    /// Something in it is damaged.
+    pub(super) damaged: bool,
 }
 
 /// A record on its way to the disk.
@@ -109,10 +118,16 @@ pub(super) enum What {
     Drop { key: Option<StoredKey> },
 }
 
+impl Pending {
+    /// The bytes that the run of it will have more; none for a drop.
+    fn queued_bytes(&self) -> u64 {
+        if matches!(self.what, What::Drop { .. }) { 0 } else { self.record.length() }
+    }
+}
+
 impl Segment {
     pub(super) fn new(file: Arc<dyn DiskFile>, length: u64) -> Self {
-        let newest_key = Timestamp::MIN;
-        Self { file, length, live: 0, dead: HashSet::new(), drops: Vec::new(), newest_key }
+        Self { file, length, live: 0, dead: HashSet::new(), damaged: false }
     }
 }
 
@@ -152,11 +167,35 @@ impl Table {
             self.ended.insert((kept.ended_at, run_id));
         }
         self.live_bytes += kept.bytes;
+        self.damaged_runs += usize::from(kept.damaged);
         self.runs.insert(run_id, kept);
     }
 
     pub(super) fn remember(&mut self, key: StoredKey, run_id: RunId) {
-        self.keys.insert(key.key(), run_id, key.used_at, limits::IDEMPOTENCY_KEYS);
+        let forgotten = self.keys.insert(key.key(), run_id, key.used_at, limits::IDEMPOTENCY_KEYS);
+        self.keys_forgotten(forgotten);
+    }
+
+    /// Hands a record to the writer.
+    pub(super) fn enqueue(&mut self, pending: Pending) {
+        self.queued_bytes += pending.queued_bytes();
+        self.queue.push(pending);
+    }
+
+    /// The run of a record that waited could not begin.
+    pub(super) fn refused(&mut self, pending: &Pending) {
+        self.queued_bytes -= pending.queued_bytes();
+        self.settled(pending);
+    }
+
+    /// A run has begun, or has not.
+    fn settled(&mut self, pending: &Pending) {
+        if let What::Begin { key, .. } = &pending.what {
+            self.beginning.remove(&pending.record.header.run_id);
+            if let Some(key) = key {
+                self.keys_under_way.remove(&key.name);
+            }
+        }
     }
 
     /// Refuses runs that are to begin while nothing can be written.
@@ -170,9 +209,12 @@ impl Table {
         Ok(())
     }
 
-    /// Drops ended runs, oldest first, until `added` bytes fit below `total` and one more run below `most`.
+    /// Drops ended runs, oldest first, until `added` bytes fit below `total` with those that wait for the writer, and one
+    /// more run below `most`.
     pub(super) fn make_room(&mut self, total: u64, most: usize, added: u64) -> bool {
-        while self.live_bytes + added > total || self.runs.len() >= most {
+        while self.live_bytes + self.queued_bytes + added > total
+            || self.runs.len() + self.beginning.len() >= most
+        {
             if !self.drop_oldest_ended() {
                 return false;
             }
@@ -185,11 +227,12 @@ impl Table {
         let Some((_, run_id)) = self.ended.pop_first() else { return false };
         let Some(kept) = self.runs.remove(&run_id) else { return true };
         self.live_bytes -= kept.bytes;
+        self.damaged_runs -= usize::from(kept.damaged);
         for chunk in kept.index.chunks() {
             if let Some(segment) = self.segments.get_mut(&chunk.segment) {
                 segment.live = segment.live.saturating_sub(chunk.bytes.into());
-                segment.dead.insert(run_id);
             }
+            self.bury(run_id, chunk.segment);
         }
         self.by_session.remove(&kept.session_id, kept.place, run_id);
         self.hints.changed(&kept.session_id);
@@ -197,53 +240,23 @@ impl Table {
         let key = kept.key.map(|it| *it).filter(is_its_own);
         self.undurable_drops.insert(run_id);
         let record = Record::drop_run(run_id, key);
-        self.queue.push(Pending { record, entries: Vec::new(), what: What::Drop { key }, _room: None });
+        self.enqueue(Pending { record, entries: Vec::new(), what: What::Drop { key }, _room: None });
         true
-    }
-
-    /// Takes the segments out of the table in which nothing is needed any more, `current` excepted.
-    pub(super) fn take_needless(&mut self, current: u32, keys_before: Timestamp) -> Vec<u32> {
-        let mut needless = Vec::new();
-        loop {
-            let numbers = self.segments.keys().copied().filter(|it| *it != current);
-            let next = numbers.into_iter().find(|it| self.is_needless(*it, keys_before));
-            let Some(number) = next else { return needless };
-            self.segments.remove(&number);
-            needless.push(number);
-        }
-    }
-
-    fn is_needless(&self, number: u32, keys_before: Timestamp) -> bool {
-        let Some(segment) = self.segments.get(&number) else { return false };
-        let elsewhere = |run_id: &RunId| {
-            self.segments.iter().any(|(it, other)| *it != number && other.dead.contains(run_id))
-        };
-        segment.live == 0
-            && segment.newest_key < keys_before
-            // A part of a dropped run must not be left without the record that drops it.
-            && !segment.drops.iter().any(elsewhere)
-            // The key of a dropped run must be on disk elsewhere before it goes from here.
-            && !segment.dead.iter().any(|it| self.undurable_drops.contains(it))
     }
 
     /// Where a record went.
     pub(super) fn committed(&mut self, pending: Pending, place: Place, tail_limit: usize) -> Option<Reply> {
+        self.queued_bytes -= pending.queued_bytes();
+        self.settled(&pending);
         let Pending { record, entries, what, _room } = pending;
         let (run_id, header, length) = (record.header.run_id, record.header, record.length());
         match what {
             What::Drop { key } => {
                 self.undurable_drops.remove(&run_id);
-                let segment = self.segments.get_mut(&place.segment)?;
-                segment.drops.push(run_id);
-                if let Some(key) = key {
-                    segment.newest_key = segment.newest_key.max(key.used_at);
-                }
+                self.drop_written(run_id, place, key);
                 None
             }
             What::Begin { run, key, reply } => {
-                if let Some(key) = key {
-                    self.keys_under_way.remove(&key.name);
-                }
                 let mut kept = Kept::new(header.place, run.session_id.clone(), key, run.created_at);
                 kept.last_sequence = run.last_sequence;
                 let last = watch::Sender::new(run.last_sequence);
@@ -307,6 +320,50 @@ impl Table {
             if let Some(kept) = self.runs.get_mut(&run_id) {
                 kept.tail.drain(..count.min(kept.tail.len()));
             }
+        }
+    }
+}
+
+impl Table {
+    /// The record with this header at `offset` of `segment` is needed there.
+    pub(super) fn needs(&self, header: &Header, segment: u32, offset: u32) -> bool {
+        if header.kind == Kind::Drop {
+            return self.needs_drop(header.run_id, segment);
+        }
+        let place = self.runs.get(&header.run_id).and_then(|it| it.index.place_of(header.first_sequence));
+        place.is_some_and(|it| (it.segment, it.offset) == (segment, offset))
+    }
+
+    /// Records of a run were copied: from these places in `segment`, in the order of their sequences, to others.
+    pub(super) fn moved(&mut self, run_id: RunId, segment: u32, copies: &[(u32, Place)]) {
+        let mut moved = Vec::with_capacity(copies.len());
+        for (offset, to) in copies {
+            let kept = self.runs.get_mut(&run_id);
+            let place = kept.as_ref().and_then(|it| it.index.place_of(to.first_sequence));
+            let still = place.is_some_and(|it| (it.segment, it.offset) == (segment, *offset));
+            let Some(kept) = kept.filter(|_| still) else {
+                // The run was dropped meanwhile.
+                self.bury(run_id, to.segment);
+                continue;
+            };
+            if (kept.head.segment, kept.head.offset) == (segment, *offset) {
+                kept.head = *to;
+            }
+            moved.push(*to);
+            if let Some(old) = self.segments.get_mut(&segment) {
+                old.live = old.live.saturating_sub(to.length.into());
+            }
+            if let Some(new) = self.segments.get_mut(&to.segment) {
+                new.live += u64::from(to.length);
+            }
+        }
+        if let Some(kept) = self.runs.get_mut(&run_id).filter(|_| !moved.is_empty()) {
+            kept.index.relocate(&moved);
+            if kept.live.is_none() {
+                kept.index.shrink();
+            }
+            // What is left there must not outlive the record that will drop the run.
+            self.bury(run_id, segment);
         }
     }
 }

@@ -9,6 +9,7 @@ use std::{
 
 use super::{
     Shared, SyncMode,
+    cleaning::{Cleaner, Wanted},
     disk::DiskFile,
     index::Place,
     segment_head::{HEAD, SegmentHead},
@@ -31,6 +32,7 @@ pub(super) struct Writer {
     pub(super) next_segment: u32,
     pub(super) next_commit: u64,
     pub(super) batch: Vec<u8>,
+    pub(super) cleaner: Cleaner,
 }
 
 pub(super) struct Current {
@@ -60,7 +62,11 @@ impl Writer {
             let mut pending = std::mem::take(&mut table.queue);
             let closed = table.closed;
             drop(table);
-            if pending.is_empty() && !stalled {
+            if !stalled {
+                self.cleaner.gather(&self.shared);
+            }
+            if pending.is_empty() && !self.cleaner.has_copies() && !stalled {
+                self.cleaner.tidy(&self.shared);
                 continue;
             }
             while let Err(error) = self.commit(&mut pending) {
@@ -78,6 +84,7 @@ impl Writer {
                 // What came meanwhile goes along; what begins a run is refused while nothing can be written.
                 pending.append(&mut self.shared.table().queue);
             }
+            self.cleaner.tidy(&self.shared);
         }
         if let Some(current) = self.current
             && let Err(error) = current.file.sync()
@@ -86,8 +93,8 @@ impl Writer {
         }
     }
 
-    /// Waits for something to write; `None` when the log is closed and nothing is left. True while the log is stalled:
-    /// then it is tried from time to time whether the disk works again.
+    /// Waits for something to write or to clean; `None` when the log is closed and nothing is left to write. True while
+    /// the log is stalled: then it is tried from time to time whether the disk works again.
     fn wait(&self) -> Option<bool> {
         let mut table = self.shared.table();
         loop {
@@ -97,7 +104,12 @@ impl Writer {
             if table.closed {
                 return None;
             }
-            table = self.shared.wait(table);
+            let wait = match self.cleaner.wanted(&table, self.shared.options.total) {
+                Wanted::Now => return Some(table.stalled.is_some()),
+                Wanted::In(pause) => Some(pause),
+                Wanted::Never => None,
+            };
+            table = self.shared.wait(table, wait);
         }
     }
 
@@ -108,10 +120,13 @@ impl Writer {
         for it in pending.iter_mut() {
             it.record.put(commit, &mut self.batch);
         }
+        let copies_at = self.batch.len() as u64;
+        self.cleaner.put(commit, &mut self.batch);
         let bytes = self.batch.len() as u64;
         let Current { number, file, length } = self.segment_for(bytes)?;
         file.write_at(length, &self.batch)?;
-        if self.shared.options.sync == SyncMode::Fsync {
+        // What a copy is made of has survived until now, and is about to go.
+        if self.shared.options.sync == SyncMode::Fsync || self.cleaner.has_copies() {
             file.sync()?;
         }
         self.next_commit += 1;
@@ -139,6 +154,7 @@ impl Writer {
             offset += it.record.length();
             replies.extend(table.committed(it, place, self.shared.options.cache));
         }
+        self.cleaner.copied(&mut table, number, length + copies_at);
         if table.stalled.take().is_some() {
             tracing::info!("the run log can be written again");
         }
@@ -176,10 +192,9 @@ impl Writer {
         })?;
         file.truncate(0)?;
         file.write_at(0, &head.encode())?;
-        if self.shared.options.sync == SyncMode::Fsync {
-            file.sync()?;
-            disk.sync_folder()?;
-        }
+        // Also in the setting `os`: copies are believed to be there.
+        file.sync()?;
+        disk.sync_folder()?;
         self.next_segment += 1;
         let length = HEAD as u64;
         let mut table = self.shared.table();
@@ -194,16 +209,18 @@ impl Writer {
     /// is unknown, so the next try is made in a new one.
     fn stall(&mut self, pending: &mut Vec<Pending>, error: io::Error) {
         let error = Arc::new(error);
+        if self.cleaner.has_copies() {
+            self.cleaner.give_up();
+        }
         if let Some(broken) = self.current.take() {
-            if broken.length > HEAD as u64 {
-                self.sealed = Some(broken.sealed());
-            } else if self.shared.disk.remove(broken.number).is_ok() {
+            if broken.length <= HEAD as u64 && self.shared.disk.remove(broken.number).is_ok() {
                 // Else a disk that stays full would gather one empty file for each try.
                 self.shared.table().segments.remove(&broken.number);
-            }
-            // What is behind the end means nothing, but it would be read again after a restart.
-            if let Err(error) = broken.file.truncate(broken.length) {
-                tracing::warn!(%error, segment = broken.number, "could not cut a segment after a failed write");
+            } else {
+                // What is behind the end means nothing, as the next segment will tell. Its room may be needed at once.
+                drop(broken.file.truncate(broken.length));
+                self.sealed = Some(broken.sealed());
+                self.shared.table().uncut.push((broken.file, broken.length));
             }
         }
         let mut table = self.shared.table();
@@ -214,14 +231,13 @@ impl Writer {
         let mut refused = Vec::new();
         pending.append(&mut table.queue);
         for it in std::mem::take(pending) {
-            match it.what {
-                What::Begin { key, reply, .. } => {
-                    if let Some(key) = key {
-                        table.keys_under_way.remove(&key.name);
-                    }
-                    refused.push(reply);
-                }
-                _ => pending.push(it),
+            if !matches!(it.what, What::Begin { .. }) {
+                pending.push(it);
+                continue;
+            }
+            table.refused(&it);
+            if let What::Begin { reply, .. } = it.what {
+                refused.push(reply);
             }
         }
         drop(table);

@@ -41,7 +41,7 @@ impl Failure {
     }
 
     /// The error object of Connect.
-    pub(super) fn of_connect(error: &Value) -> Self {
+    pub(crate) fn of_connect(error: &Value) -> Self {
         let mut failure = Self::bare(error["code"].as_str().unwrap_or(""), &error["message"]);
         failure.message = error["message"].as_str().unwrap_or_default().to_owned();
         let details = error["details"].as_array();

@@ -2,16 +2,6 @@
 
 use super::*;
 
-/// The offsets and headers of the records of a segment.
-fn records(bytes: &[u8]) -> Vec<(usize, record::Header)> {
-    let (mut at, mut records) = (segment_head::HEAD, Vec::new());
-    while let Some(header) = bytes.get(at..).and_then(record::Header::decode) {
-        records.push((at, header));
-        at += usize::try_from(header.length()).unwrap();
-    }
-    records
-}
-
 fn flip(path: &Path, at: usize) {
     let mut bytes = std::fs::read(path).unwrap();
     bytes[at] ^= 0x10;
@@ -136,14 +126,46 @@ async fn damage_at_the_end_of_a_segment_that_was_left_is_not_taken_for_a_torn_en
     drop(log);
     let path = segments(folder.path()).remove(0);
     let (at, header) = *records(&std::fs::read(&path).unwrap()).last().unwrap();
+    let files: Vec<_> =
+        segments(folder.path()).into_iter().map(|it| (std::fs::read(&it).unwrap(), it)).collect();
     for place in [10, record::HEADER + 10] {
+        // What nobody can need any more is removed.
+        for (bytes, path) in &files {
+            std::fs::write(path, bytes).unwrap();
+        }
         flip(&path, at + place);
         let log = open(folder.path());
         let (_, error) = events(&log, header.run_id).await;
         assert!(matches!(error, Some(ReadError::Damaged) | Some(ReadError::NotFound)), "{error:?}");
-        drop(log);
-        flip(&path, at + place);
     }
+}
+
+#[tokio::test]
+async fn the_damaged_end_of_a_segment_is_told_when_the_next_segment_has_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open(folder.path());
+    let (mut quiet, mut other) = (start(&log, 1).await, start(&log, 2).await);
+    quiet.say(&log, &"q".repeat(300)).await;
+    other.end(&log).await;
+    for number in 3..6 {
+        let mut passing = start(&log, number).await;
+        passing.say(&log, &"p".repeat(1000)).await;
+        passing.end(&log).await;
+    }
+    trim(&log, 1000).await;
+    let path = segments(folder.path()).remove(0);
+    let second = folder.path().join("0000000002.segment");
+    while second.exists() {
+        start(&log, 6).await.end(&log).await;
+        trim(&log, 1000).await;
+    }
+    drop(log);
+    let (at, header) = *records(&std::fs::read(&path).unwrap()).last().unwrap();
+    assert_eq!(header.run_id, quiet.id());
+    flip(&path, at + record::HEADER + 10);
+    let log = open(folder.path());
+    let (found, error) = events(&log, quiet.id()).await;
+    assert!(found.len() < quiet.events.len() && matches!(error, Some(ReadError::Damaged)), "{error:?}");
 }
 
 #[tokio::test]
@@ -187,4 +209,157 @@ async fn a_dropped_run_stays_dropped_when_the_key_that_its_drop_keeps_is_damaged
     let log = open(folder.path());
     assert_eq!(log.all().await, [two.id()]);
     holds(&log, &two).await;
+}
+
+/// A run that goes on, of which the older records were copied by cleaning, and whose newest one is in a segment that
+/// stays, with another run.
+async fn copied_run(folder: &Path) -> (Told, Told) {
+    let log = SegmentRunLog::open(folder, SegmentOptions { segment_bytes: 8000, ..small() }).unwrap();
+    let (mut quiet, mut beside) = (start(&log, 1).await, start(&log, 2).await);
+    quiet.say(&log, "first").await;
+    let mut passing = start(&log, 3).await;
+    passing.say(&log, &"p".repeat(5500)).await;
+    passing.end(&log).await;
+    beside.say(&log, &"b".repeat(3000)).await;
+    quiet.say(&log, "last").await;
+    beside.say(&log, &"b".repeat(3000)).await;
+    beside.say(&log, &"b".repeat(3000)).await;
+    trim(&log, 1000).await;
+    while !segments(folder).iter().any(|it| copies(it) > 0)
+        || segments(folder)[0].ends_with("0000000001.segment")
+    {
+        beside.say(&log, "on").await;
+    }
+    (quiet, beside)
+}
+
+fn copies(path: &Path) -> usize {
+    let bytes = std::fs::read(path).unwrap_or_default();
+    records(&bytes).iter().filter(|(_, it)| it.copied_from.is_some()).count()
+}
+
+#[tokio::test]
+async fn a_lost_end_is_told_although_what_comes_before_was_copied_behind_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (quiet, beside) = copied_run(folder.path()).await;
+    for path in segments(folder.path()) {
+        let all = records(&std::fs::read(&path).unwrap());
+        if let Some((at, _)) = all.iter().find(|(_, it)| it.run_id == quiet.id() && it.first_sequence == 3) {
+            flip(&path, at + 10);
+        }
+    }
+    for _ in 0..2 {
+        let log = open(folder.path());
+        let (found, error) = events(&log, quiet.id()).await;
+        assert_eq!(found, quiet.events[..2]);
+        assert!(matches!(error, Some(ReadError::Damaged)), "{error:?}");
+        assert_eq!(log.live().await, [beside.id()]);
+        holds(&log, &beside).await;
+    }
+}
+
+#[tokio::test]
+async fn of_a_record_that_is_there_twice_one_may_be_damaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = two_runs(folder.path()).await;
+    let first = segments(folder.path()).remove(0);
+    let whole = std::fs::read(&first).unwrap();
+    // As a loss of power leaves it in the middle of cleaning: copies in a newer segment, the old one still there.
+    let head = segment_head::SegmentHead::decode(&whole).unwrap();
+    let head = segment_head::SegmentHead { number: 2, next_commit: 100, sealed: None, ..head };
+    let mut copied = head.encode().to_vec();
+    for (number, (at, header)) in records(&whole).into_iter().enumerate() {
+        copied.extend(header.copy(100 + number as u64 / 3, number % 3 == 0).encode());
+        copied.extend(&whole[at + record::HEADER..at + usize::try_from(header.length()).unwrap()]);
+    }
+    let second = folder.path().join("0000000002.segment");
+    for path in [&first, &second] {
+        for (at, _) in records(&whole) {
+            std::fs::write(&first, &whole).unwrap();
+            std::fs::write(&second, &copied).unwrap();
+            flip(path, at + record::HEADER + 5);
+            let log = open(folder.path());
+            holds(&log, &one).await;
+            holds(&log, &two).await;
+            assert_eq!(log.live().await.len(), 2);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_damaged_is_not_copied() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = SegmentRunLog::open(folder.path(), SegmentOptions { segment_bytes: 8000, ..small() }).unwrap();
+    let (mut one, mut two) = (start(&log, 1).await, start(&log, 2).await);
+    one.say(&log, "to be damaged").await;
+    two.say(&log, "two").await;
+    let mut passing = start(&log, 3).await;
+    let path = segments(folder.path()).remove(0);
+    let damaged = records(&std::fs::read(&path).unwrap())[2].0;
+    flip(&path, damaged + record::HEADER + 5);
+    passing.say(&log, &"p".repeat(5500)).await;
+    passing.end(&log).await;
+    two.say(&log, &"t".repeat(6000)).await;
+    trim(&log, 1000).await;
+    while !log.shared.table().segments.values().any(|it| it.damaged) {
+        two.say(&log, "on").await;
+    }
+    for _ in 0..2 {
+        holds(&log, &two).await;
+        let (found, error) = events(&log, one.id()).await;
+        assert_eq!((found.len(), matches!(error, Some(ReadError::Damaged))), (1, true), "{error:?}");
+    }
+    drop(log);
+    let log = open(folder.path());
+    holds(&log, &two).await;
+    assert!(matches!(events(&log, one.id()).await.1, Some(ReadError::Damaged)));
+}
+
+#[tokio::test]
+async fn a_run_that_was_copied_from_where_damage_lies_stays_dropped() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = SegmentRunLog::open(folder.path(), SegmentOptions { segment_bytes: 8000, ..small() }).unwrap();
+    let (mut one, mut passing) = (start(&log, 1).await, start(&log, 2).await);
+    passing.say(&log, &"p".repeat(5000)).await;
+    let mut stays = start(&log, 3).await;
+    let path = segments(folder.path()).remove(0);
+    let damaged = records(&std::fs::read(&path).unwrap()).pop().unwrap().0;
+    flip(&path, damaged + record::HEADER + 5);
+    passing.end(&log).await;
+    stays.say(&log, &"s".repeat(7000)).await;
+    trim(&log, 1000).await;
+    // The beginning of one run is copied, then the damage is met: the segment stays.
+    while !log.shared.table().segments.values().any(|it| it.damaged) {
+        stays.say(&log, "on").await;
+    }
+    one.end(&log).await;
+    trim(&log, 1000).await;
+    // All else that tells of it goes.
+    for number in 10..22 {
+        let mut other = start(&log, number).await;
+        other.say(&log, &"o".repeat(6000)).await;
+        other.end(&log).await;
+        trim(&log, 1000).await;
+    }
+    drop(log);
+    let log = open(folder.path());
+    assert!(matches!(log.run(one.id()).await, Err(ReadError::NotFound)));
+    assert!(log.live().await.is_empty(), "the third is damaged");
+}
+
+#[tokio::test]
+async fn a_file_without_a_head_is_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let told = start(&open(folder.path()), 1).await;
+    for length in [0, 10, 64] {
+        std::fs::write(folder.path().join("0000000009.segment"), vec![0; length]).unwrap();
+        let mut told = told.clone();
+        let log = open(folder.path());
+        holds(&log, &told).await;
+        told.say(&log, "on").await;
+        drop(log);
+        let names: Vec<_> = segments(folder.path());
+        assert_eq!(names.len(), 2, "{names:?}");
+        std::fs::remove_file(&names[1]).unwrap();
+    }
 }

@@ -83,6 +83,13 @@ impl FakeDisk {
         Self(Arc::new(Mutex::new(State { durable: files.clone(), files, ..State::default() })))
     }
 
+    /// The records that cleaning has copied.
+    pub(super) fn copies(&self) -> usize {
+        let state = self.0.lock().unwrap();
+        let records = state.files.values().flat_map(|it| records(&it.lock().unwrap().now));
+        records.filter(|(_, it)| it.copied_from.is_some()).count()
+    }
+
     pub(super) fn files(&self) -> usize {
         self.0.lock().unwrap().files.len()
     }

@@ -1,5 +1,6 @@
 //! The log on disk: what survives, what is cut, what is told.
 
+mod cleaning;
 mod damage;
 mod disk;
 mod retention;
@@ -113,6 +114,16 @@ fn segments(folder: &Path) -> Vec<PathBuf> {
     let mut files: Vec<_> = files.filter(|it| it.extension().is_some_and(|it| it == "segment")).collect();
     files.sort();
     files
+}
+
+/// The offsets and headers of the records of a segment.
+fn records(bytes: &[u8]) -> Vec<(usize, record::Header)> {
+    let (mut at, mut records) = (segment_head::HEAD, Vec::new());
+    while let Some(header) = bytes.get(at..).and_then(record::Header::decode) {
+        records.push((at, header));
+        at += usize::try_from(header.length()).unwrap();
+    }
+    records
 }
 
 /// Drops runs that ended before `second`, and forgets keys as old.

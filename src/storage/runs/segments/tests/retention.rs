@@ -100,7 +100,7 @@ async fn age_decides_and_live_runs_have_none() {
 #[tokio::test]
 async fn a_full_log_drops_what_ended_first_then_refuses() {
     let folder = tempfile::tempdir().unwrap();
-    let log = SegmentRunLog::open(folder.path(), SegmentOptions { total: 10_000, ..small() }).unwrap();
+    let log = SegmentRunLog::open(folder.path(), SegmentOptions { total: 12_500, ..small() }).unwrap();
     let first = ended(&log, 1).await;
     let second = ended(&log, 2).await;
     let mut live = start(&log, 3).await;
@@ -130,4 +130,20 @@ async fn one_run_has_its_share_and_so_many_are_kept() {
     one.end(&log).await;
     let three = start(&log, 3).await;
     assert_eq!(log.all().await, [two.id(), three.id()]);
+}
+
+#[tokio::test]
+async fn what_waits_for_the_writer_takes_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = SegmentOptions { commit_interval: Duration::from_millis(20), total: 10_000, ..small() };
+    let log = SegmentRunLog::open(folder.path(), options).unwrap();
+    start(&log, 1).await;
+    let large = |number| {
+        let (_, mut new) = new_run(number, None);
+        new.params.insert("large".to_owned(), "x".repeat(5000));
+        log.create(new)
+    };
+    let (one, two) = tokio::join!(large(2), large(3));
+    assert!(one.is_ok());
+    assert!(matches!(two, Err(CreateError::Full)), "{two:?}");
 }

@@ -183,3 +183,15 @@ async fn a_log_of_another_version_is_left_alone() {
     assert!(matches!(refused, Err(OpenLogError::Format { found: 77, .. })));
     assert_eq!(std::fs::read(path).unwrap(), bytes);
 }
+
+#[tokio::test]
+async fn of_two_runs_with_one_id_that_begin_at_once_one_begins() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = SegmentOptions { commit_interval: Duration::from_millis(20), ..small() };
+    let log = SegmentRunLog::open(folder.path(), options).unwrap();
+    let told = start(&log, 1).await;
+    let (one, two) = tokio::join!(log.create(new_run(2, None).1), log.create(new_run(2, None).1));
+    assert!(one.is_ok());
+    assert!(matches!(two, Err(CreateError::Exists)), "{two:?}");
+    holds(&log, &told).await;
+}

@@ -1,0 +1,91 @@
+//! The gateway is killed while answers come in.
+
+use std::{path::Path, time::Duration};
+
+use futures::future::join_all;
+use libtest_mimic::Trial;
+use serde_json::{Value, json};
+
+use super::{PROGRAMS, closings, door::Door, output, until_state};
+use crate::support::{
+    client::{Client, PROTOCOLS, Protocol},
+    gateway::{Gateway, Setup},
+    patient_trial, story,
+};
+
+/// Runs that are answered while it is killed.
+const RUNS: usize = 16;
+/// Kills in a row, each at another moment.
+const KILLS: u64 = 6;
+
+pub(super) fn trials() -> Vec<Trial> {
+    let patience = Duration::from_secs(180);
+    vec![patient_trial("answers::an_acknowledged_answer_survives_a_kill", patience, survives)]
+}
+
+async fn start(data: &Path) -> (Gateway, Client) {
+    let gateway = Setup::default().config(PROGRAMS).data(data).start().await;
+    let client = Client::new(Protocol::Grpc, gateway.address());
+    (gateway, client)
+}
+
+async fn survives() {
+    let data = tempfile::tempdir().unwrap();
+    let (mut gateway, mut client) = start(data.path()).await;
+    let (mut acknowledged, mut lost) = (0, 0);
+    for kill in 0..KILLS {
+        let runs = join_all((0..RUNS).map(|_| story::run(client, "calls"))).await;
+        for run in &runs {
+            until_state(client, run, "RUN_STATE_WAITING_TOOL").await;
+        }
+        let answers = runs.iter().enumerate().map(|(number, run)| async move {
+            tokio::time::sleep(Duration::from_millis(number as u64)).await;
+            Door::Client(Protocol::Connect).tool_result(client, run, "t", json!("before")).await
+        });
+        let killed = async {
+            tokio::time::sleep(Duration::from_millis(4 + 3 * kill)).await;
+            gateway.kill();
+        };
+        let (answers, ()) = tokio::join!(join_all(answers), killed);
+        (gateway, client) = start(data.path()).await;
+        for (run, answer) in runs.iter().zip(answers) {
+            let log = goes_on(client, run).await;
+            if answer.is_ok() {
+                acknowledged += 1;
+                let before = log.iter().find_map(|it| it["closed"]["toolResult"]["result"].as_str());
+                assert_eq!(before, Some("before"), "{log:#?}");
+            } else {
+                lost += 1;
+            }
+        }
+    }
+    assert!(acknowledged > 0 && lost > 0, "{acknowledged} acknowledged, {lost} not");
+    eprintln!("{acknowledged} answers were acknowledged before a kill, {lost} were not");
+}
+
+/// Answers a run that has begun again. Its log is whole, the same for all, and each attempt asks once.
+async fn goes_on(client: Client, run: &str) -> Vec<Value> {
+    let mut watch = client.watch(run);
+    let ended_before = loop {
+        let event = watch.expect().await;
+        if event["state"]["attempt"] == 2 && event["state"]["state"] == "RUN_STATE_WAITING_TOOL" {
+            break false;
+        }
+        if story::is_terminal(&event) {
+            break true;
+        }
+    };
+    if !ended_before {
+        Door::Client(Protocol::GrpcWeb).tool_result(client, run, "t", json!("after")).await.unwrap();
+    }
+    let log = story::log_of(client, run).await;
+    for protocol in PROTOCOLS {
+        assert_eq!(client.over(protocol).watch(run).all().await, log, "{protocol}");
+    }
+    let result = if ended_before { "before" } else { "after" };
+    assert_eq!(output(&log)["result"], result, "{log:#?}");
+    assert!(closings(&log).iter().all(|it| *it == ("TOOL", "t", "ANSWERED")), "{log:#?}");
+    let asked = log.iter().filter(|it| it.get("toolRequest").is_some()).count();
+    assert_eq!(asked, if ended_before { 1 } else { 2 });
+    log
+}
