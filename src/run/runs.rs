@@ -1,7 +1,7 @@
 //! All runs: the live ones by their writers, the ended ones by their logs.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, hash_map::Entry},
     io::ErrorKind,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -93,16 +93,27 @@ impl Runs {
         let (machine, first) = RunMachine::create(run_id, session_id, pipeline_id, clock::now());
         let machine = machine.cancelled_on_disconnect(cancel_on_disconnect);
         let new = NewRun { run: machine.run().clone(), events: vec![first], params, key };
-        self.log.create(new).await.map_err(|error| match error {
-            CreateError::Exists => StartWriterError::Exists(run_id),
-            CreateError::KeyUsed(used) => StartWriterError::KeyUsed(used),
-            CreateError::Full => LogFull.into(),
-            CreateError::Unavailable(error) => {
-                let disk_full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
-                LogUnavailable { disk_full }.into()
-            }
-        })?;
-        Ok(self.start_writer(machine))
+        let begun = machine.run().clone();
+        let (writer, handle) = Writer::new(machine, self.log.clone());
+        // Known before its log is: who sees the first event there may cancel the run at once.
+        match self.live().entry(run_id) {
+            Entry::Occupied(_) => return Err(StartWriterError::Exists(run_id)),
+            Entry::Vacant(place) => drop(place.insert(handle.clone())),
+        }
+        if let Err(error) = self.log.create(new).await {
+            self.live().remove(&run_id);
+            return Err(match error {
+                CreateError::Exists => StartWriterError::Exists(run_id),
+                CreateError::KeyUsed(used) => StartWriterError::KeyUsed(used),
+                CreateError::Full => LogFull.into(),
+                CreateError::Unavailable(error) => {
+                    let disk_full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
+                    LogUnavailable { disk_full }.into()
+                }
+            });
+        }
+        self.start_writer(&begun, writer, &handle);
+        Ok(handle)
     }
 
     /// The runs that the end of the process before this one cut short, in the order of their making.
@@ -125,8 +136,10 @@ impl Runs {
             (params.map_err(unread)?, newest.map_err(unread)?.entries.pop())
         };
         let progress = newest.map_or(0, |it| it.event.progress_percent);
-        let writer = self.start_writer(RunMachine::restore(run.clone(), progress));
-        Ok(TakenUp { writer, run, params, damaged })
+        let (writer, handle) = Writer::new(RunMachine::restore(run.clone(), progress), self.log.clone());
+        self.live().insert(run_id, handle.clone());
+        self.start_writer(&run, writer, &handle);
+        Ok(TakenUp { writer: handle, run, params, damaged })
     }
 
     /// What an idempotency key was used for.
@@ -134,21 +147,17 @@ impl Runs {
         self.log.used_key(key.name).await
     }
 
-    fn start_writer(&self, machine: RunMachine) -> WriterHandle {
-        let Run { run_id, session_id, cancel_on_disconnect, .. } = machine.run().clone();
-        let (writer, handle) = Writer::new(machine, self.log.clone());
-        self.live().insert(run_id, handle.clone());
-        if cancel_on_disconnect {
-            let grace = self.watching.disconnect_grace;
+    fn start_writer(&self, run: &Run, writer: Writer, handle: &WriterHandle) {
+        if run.cancel_on_disconnect {
+            let (session_id, grace) = (run.session_id.clone(), self.watching.disconnect_grace);
             let gone = self.audience.clone().cancel_when_gone(handle.clone(), session_id, grace);
             task::spawn(TaskKind::RunGuard, gone);
         }
-        let runs = self.clone();
+        let (runs, run_id) = (self.clone(), run.run_id);
         task::spawn(TaskKind::RunWriter, async move {
             writer.run().await;
             runs.live().remove(&run_id);
         });
-        handle
     }
 
     /// What is known of a run beside its log.

@@ -192,18 +192,20 @@ impl Writer {
         let mut next = self.machine.clone();
         let mut events = Vec::new();
         let mut taken = Vec::new();
+        // Told when the events are in the log too: what is refused because of one of them finds it there.
+        let mut refused = Vec::new();
         // Held until the events are written.
         let mut room = Vec::new();
         for Message { command, then, _room } in batch {
             room.extend(_room);
             let Some(command) = self.possible(command) else {
-                then.refuse(EmitError::Full);
+                refused.push((then, EmitError::Full));
                 continue;
             };
             if let Command::Close { request: Some(request), closing: Closing::Withdrawn } = &command
                 && self.is_awaited(request, &taken)
             {
-                then.refuse(Refused::StillAwaited.into());
+                refused.push((then, Refused::StillAwaited.into()));
                 continue;
             }
             let stops = match command {
@@ -217,13 +219,14 @@ impl Writer {
                     events.extend(new);
                     taken.push(Taken { then, state: next.run().state, closes, stops });
                 }
-                Err(refused) => then.refuse(refused.into()),
+                Err(why) => refused.push((then, why.into())),
             }
         }
         match self.append(&next, events).await {
             Ok(()) => self.machine = next,
             Err(error) => {
-                taken.into_iter().for_each(|it| it.then.refuse(error.clone()));
+                let refused = refused.into_iter().map(|it| it.0);
+                taken.into_iter().map(|it| it.then).chain(refused).for_each(|it| it.refuse(error.clone()));
                 self.full = true;
                 self.lost = error != EmitError::Full;
                 return self.cancel.cancel();
@@ -232,6 +235,7 @@ impl Writer {
         for taken in taken {
             self.tell(taken);
         }
+        refused.into_iter().for_each(|(then, why)| then.refuse(why));
     }
 
     async fn append(&self, next: &RunMachine, events: Vec<Event>) -> Result<(), EmitError> {

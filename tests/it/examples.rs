@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::support::{
-    client::{Client, Protocol},
+    client::{Client, Events, Protocol},
+    curl,
     gateway::{BINARY, Gateway, Setup},
     needs, story,
     tools::{Tool, repository},
@@ -18,11 +19,15 @@ use crate::support::{
 /// All tests of this module.
 pub(crate) fn trials() -> Vec<Trial> {
     let python = [Tool::Program("python3")];
+    let with_curl = [python[0], Tool::Program("curl")];
     vec![
         needs(&python, trial("examples::count_counts", count)),
         needs(&python, trial("examples::count_asks_how_far", count_asks)),
         needs(&python, trial("examples::count_ends_well_when_it_is_cancelled", count_cancelled)),
         needs(&python, trial("examples::disk_needs_count", disk)),
+        needs(&with_curl, trial("examples::agent_is_answered_by_grpc_and_curl_in_turn", agent)),
+        needs(&python, trial("examples::agent_keeps_nothing_that_is_rejected", agent_rejected)),
+        needs(&python, trial("examples::agent_tells_why_a_tool_failed", agent_without_clipboard)),
     ]
 }
 
@@ -97,4 +102,80 @@ async fn disk() {
     assert!(output["free_kib"].as_f64().unwrap() > 0.0, "{output}");
     let folder = repository().join("examples");
     assert!(log.iter().any(|it| it["message"] == format!("looking at {}", folder.display())), "{log:#?}");
+}
+
+/// The agent of its own folder, in a session of its own; gives a watch of its run, too.
+async fn start_agent(wish: &str) -> (Gateway, Client, String, Events) {
+    let config = repository().join("examples/agent/rungate.toml");
+    let gateway = Setup::default().config_file(&config).start().await;
+    let client = Client::new(Protocol::Grpc, gateway.address());
+    let session = story::session(client).await;
+    let request = json!({"sessionId": session, "pipelineId": "agent", "params": {"user_input": wish}});
+    let started = client.call("StartRun", request).await.unwrap();
+    let run = story::text(&started["runId"]).to_owned();
+    let watch = client.watch(&run);
+    (gateway, client, run, watch)
+}
+
+async fn until(watch: &mut Events, detail: &str) -> Value {
+    loop {
+        let event = watch.expect().await;
+        if let Some(detail) = event.get(detail) {
+            return detail.clone();
+        }
+    }
+}
+
+fn said(log: &[Value]) -> String {
+    log.iter().filter_map(|it| it["delta"]["text"].as_str()).collect()
+}
+
+async fn agent() {
+    let (gateway, client, run, mut watch) = start_agent("a long word").await;
+    let asked = until(&mut watch, "toolRequest").await;
+    assert_eq!((&asked["toolName"], &asked["args"]), (&json!("read_clipboard"), &json!({"format": "text"})));
+    let text = "a clipboard of a few grüße";
+    let result = json!({"runId": run, "toolCallId": asked["toolCallId"], "ok": true, "result": text});
+    client.call("SubmitToolResult", result).await.unwrap();
+    let asked = until(&mut watch, "approvalRequired").await;
+    assert_eq!(asked["summary"], "keep the note 'a long word: clipboard'");
+    let decision = json!({
+        "runId": run, "approvalId": asked["approvalId"], "decision": "DECISION_APPROVE", "reason": "why not",
+    });
+    curl::call(gateway.address(), "SubmitApproval", &decision).await.unwrap();
+    let asked = until(&mut watch, "toolRequest").await;
+    assert_eq!(asked["args"], json!({"text": "a long word: clipboard"}));
+    let result = json!({"runId": run, "toolCallId": asked["toolCallId"], "ok": true, "result": {"kept": 23}});
+    client.over(Protocol::Grpc).call("SubmitToolResult", result).await.unwrap();
+    let log = story::log_of(client, &run).await;
+    let output = &log.last().unwrap()["result"]["output"];
+    assert_eq!(output, &json!({"words": 6.0, "kept": "a long word: clipboard"}), "{log:#?}");
+    let wanted = "You want a long word. I look at your clipboard. It holds 6 words; the longest is 'clipboard'. \
+                  I have kept a note. ";
+    assert_eq!(said(&log), wanted);
+}
+
+async fn agent_rejected() {
+    let (_gateway, client, run, mut watch) = start_agent("nothing").await;
+    let asked = until(&mut watch, "toolRequest").await;
+    let result = json!({"runId": run, "toolCallId": asked["toolCallId"], "ok": true, "result": ""});
+    client.over(Protocol::ConnectJson).call("SubmitToolResult", result).await.unwrap();
+    let asked = until(&mut watch, "approvalRequired").await;
+    let decision = json!({
+        "runId": run, "approvalId": asked["approvalId"], "decision": "DECISION_REJECT", "reason": "there is none",
+    });
+    client.over(Protocol::GrpcWeb).call("SubmitApproval", decision).await.unwrap();
+    let log = story::log_of(client, &run).await;
+    assert_eq!(log.last().unwrap()["result"]["output"], json!({"words": 0.0, "kept": null}), "{log:#?}");
+    assert!(said(&log).ends_with("I keep nothing: there is none. "), "{}", said(&log));
+}
+
+async fn agent_without_clipboard() {
+    let (_gateway, client, run, mut watch) = start_agent("something").await;
+    let asked = until(&mut watch, "toolRequest").await;
+    let result = json!({"runId": run, "toolCallId": asked["toolCallId"], "error": "no clipboard here"});
+    client.call("SubmitToolResult", result).await.unwrap();
+    let log = story::log_of(client, &run).await;
+    let error = &log.last().unwrap()["error"];
+    assert_eq!(error["message"], "read_clipboard: no clipboard here", "{log:#?}");
 }

@@ -63,7 +63,7 @@ async fn play(ends: Arc<Ends>) {
     let (asked, told) = oneshot::channel();
     let worker = spawn(ask_and_wait(handle.clone(), asked));
     told.await.unwrap();
-    let clients = [0, 1].map(|number| spawn(answer_twice(handle.clone(), number)));
+    let clients = [0, 1].map(|number| spawn(answer_twice(handle.clone(), log.clone(), number)));
     let deadline = spawn({
         let handle = handle.clone();
         async move {
@@ -71,9 +71,16 @@ async fn play(ends: Arc<Ends>) {
             close(handle, Closing::Expired).await
         }
     });
-    let cancelled = spawn(async move {
-        dawdle().await;
-        handle.apply(Command::Cancel { reason: String::new() }).await
+    let cancelled = spawn({
+        let log = log.clone();
+        async move {
+            dawdle().await;
+            let cancelled = handle.apply(Command::Cancel { reason: String::new() }).await;
+            if cancelled.is_err() {
+                assert!(log.appended().last().unwrap().kind.is_terminal(), "its end can be read already");
+            }
+            cancelled
+        }
     });
     let (heard, withdrawn) = worker.await.unwrap();
     let expired = deadline.await.unwrap();
@@ -147,9 +154,16 @@ async fn dawdle() {
 }
 
 /// The answer again gets what the answer got.
-async fn answer_twice(writer: WriterHandle, number: usize) -> Result<RunState, EmitError> {
+async fn answer_twice(writer: WriterHandle, log: Arc<Stepped>, number: usize) -> Result<RunState, EmitError> {
     dawdle().await;
     let first = close(writer.clone(), Closing::Answered(answer(number))).await;
+    if first.is_err() {
+        let ended = |it: &Event| {
+            let cancelling = EventKind::State { state: RunState::Cancelling, attempt: 1 };
+            matches!(it.kind, EventKind::Closed { .. }) || it.kind == cancelling || it.kind.is_terminal()
+        };
+        assert!(log.appended().iter().any(ended), "why it is refused can be read already");
+    }
     let again = close(writer, Closing::Answered(answer(number))).await;
     match again {
         Err(EmitError::Refused(Refused::Ended(_)) | EmitError::Gone) => {}

@@ -59,11 +59,11 @@ async fn what_a_worker_asks_that_is_dropped_meanwhile_is_taken_back() {
     let bench = Bench::new([hasty, gives("after", 1).requires(&["hasty"])]).await;
     let log = bench.run("after").await;
     assert_eq!(closings(&log), [("t", &Closing::Withdrawn)]);
-    let states = log.iter().filter_map(|it| match &it.kind {
+    let mut states = log.iter().filter_map(|it| match &it.kind {
         EventKind::State { state, .. } => Some(*state),
         _ => None,
     });
-    assert_eq!(states.last(), Some(RunState::Running), "it waits for nobody: {log:#?}");
+    assert_eq!(states.next_back(), Some(RunState::Running), "it waits for nobody: {log:#?}");
 }
 
 /// The name is another worker's. Whoever is refused it leaves that worker's request alone.

@@ -1,9 +1,6 @@
 //! Who goes away cancels nothing, unless the run was started so.
 
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
@@ -17,7 +14,7 @@ use crate::support::{
 };
 
 /// How long a run may be without a watcher.
-const GRACE: Duration = Duration::from_millis(1000);
+const GRACE: Duration = Duration::from_millis(1500);
 
 pub(super) fn trials() -> Vec<Trial> {
     let mut trials = vec![
@@ -35,13 +32,13 @@ pub(super) fn trials() -> Vec<Trial> {
     trials
 }
 
-async fn start(data: Option<&Path>) -> (Gateway, Client) {
-    let setup = Setup::default().config(PROGRAMS).environment("RUNGATE_WATCH_DISCONNECT_GRACE", "1s");
-    let setup = match data {
-        Some(data) => setup.data(data),
-        None => setup,
-    };
-    let gateway = setup.start().await;
+async fn start() -> (Gateway, Client) {
+    start_with(GRACE, Setup::default()).await
+}
+
+async fn start_with(grace: Duration, setup: Setup) -> (Gateway, Client) {
+    let grace = format!("{}ms", grace.as_millis());
+    let gateway = setup.config(PROGRAMS).environment("RUNGATE_WATCH_DISCONNECT_GRACE", grace).start().await;
     let client = Client::new(Protocol::Grpc, gateway.address());
     (gateway, client)
 }
@@ -65,7 +62,7 @@ async fn until_cancelled(client: Client, run: &str) -> Vec<Value> {
 }
 
 async fn nothing() {
-    let (_gateway, client) = start(None).await;
+    let (_gateway, client) = start().await;
     let run = story::run(client, "works").await;
     for protocol in PROTOCOLS {
         client.over(protocol).watch(&run).take(2).await;
@@ -75,7 +72,7 @@ async fn nothing() {
 }
 
 async fn never_watched() {
-    let (_gateway, client) = start(None).await;
+    let (_gateway, client) = start().await;
     let begun = Instant::now();
     let (_, run) = begin(client, "works").await;
     until_cancelled(client, &run).await;
@@ -84,7 +81,7 @@ async fn never_watched() {
 
 /// It lives as long as somebody watches, and on when somebody comes back in time, by whatever protocol.
 async fn last_watcher(first: Protocol, other: Protocol) {
-    let (_gateway, client) = start(None).await;
+    let (_gateway, client) = start().await;
     let (_, run) = begin(client, "calls").await;
     let waits = |it: &Value| it["state"]["state"] == "RUN_STATE_WAITING_TOOL";
     let watch_for = async |mut events: Events| {
@@ -103,7 +100,7 @@ async fn last_watcher(first: Protocol, other: Protocol) {
 }
 
 async fn session_watch() {
-    let (_gateway, client) = start(None).await;
+    let (_gateway, client) = start().await;
     for protocol in [Protocol::Grpc, Protocol::Sse] {
         let (session, run) = begin(client, "calls").await;
         let mut events = client.over(protocol).watch_session(&session, "");
@@ -117,7 +114,9 @@ async fn session_watch() {
 
 async fn outlives() {
     let data = tempfile::tempdir().unwrap();
-    let (first, client) = start(Some(data.path())).await;
+    // Time enough to come back to a gateway that has just been started again.
+    let start = || start_with(GRACE * 3, Setup::default().data(data.path()));
+    let (first, client) = start().await;
     let (_, run) = begin(client, "works").await;
     let (_, watched) = begin(client, "works").await;
     let plain = story::run(client, "works").await;
@@ -125,7 +124,7 @@ async fn outlives() {
         until_state(client, run, "RUN_STATE_RUNNING").await;
     }
     first.kill();
-    let (_second, client) = start(Some(data.path())).await;
+    let (_second, client) = start().await;
     let mut events = client.watch(&watched);
     until(&mut events, |it| it["state"]["attempt"] == 2).await;
     let log = until_cancelled(client, &run).await;

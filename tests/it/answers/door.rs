@@ -5,9 +5,9 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use crate::support::{
-    client::{Client, Failure, Protocol, SERVICE},
-    needs,
-    tools::{Tool, output},
+    client::{Client, Failure, Protocol},
+    curl, needs,
+    tools::Tool,
     trial,
 };
 
@@ -35,7 +35,7 @@ impl Door {
     pub(super) async fn call(self, client: Client, method: &str, request: Value) -> Result<Value, Failure> {
         match self {
             Self::Client(protocol) => client.over(protocol).call(method, request).await,
-            Self::Curl => curl(client, method, &request).await,
+            Self::Curl => curl::call(client.address(), method, &request).await,
         }
     }
 
@@ -86,19 +86,4 @@ where
         needs(if door == Door::Curl { &tools } else { &tools[..1] }, trial)
     });
     trials.collect()
-}
-
-async fn curl(client: Client, method: &str, request: &Value) -> Result<Value, Failure> {
-    let folder = tempfile::tempdir().unwrap();
-    let body = folder.path().join("request.json");
-    std::fs::write(&body, request.to_string()).unwrap();
-    let mut command = tokio::process::Command::new(Tool::Program("curl").path());
-    command.args(["--silent", "--show-error", "--noproxy", "*", "--max-time", "30"]);
-    command.args(["--header", "content-type: application/json", "--write-out", "\n%{http_code}"]);
-    command.arg("--data-binary").arg(format!("@{}", body.display()));
-    command.arg(format!("http://{}/{SERVICE}/{method}", client.address()));
-    let told = output(&mut command).await;
-    let (body, status) = told.rsplit_once('\n').unwrap();
-    let body: Value = serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {told}"));
-    if status == "200" { Ok(body) } else { Err(Failure::of_connect(&body)) }
 }

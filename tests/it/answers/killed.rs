@@ -5,6 +5,7 @@ use std::{path::Path, time::Duration};
 use futures::future::join_all;
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use super::{PROGRAMS, closings, door::Door, output, until_state};
 use crate::support::{
@@ -16,7 +17,7 @@ use crate::support::{
 /// Runs that are answered while it is killed.
 const RUNS: usize = 16;
 /// Kills in a row, each at another moment.
-const KILLS: u64 = 6;
+const KILLS: usize = 6;
 
 pub(super) fn trials() -> Vec<Trial> {
     let patience = Duration::from_secs(180);
@@ -38,12 +39,14 @@ async fn survives() {
         for run in &runs {
             until_state(client, run, "RUN_STATE_WAITING_TOOL").await;
         }
-        let answers = runs.iter().enumerate().map(|(number, run)| async move {
-            tokio::time::sleep(Duration::from_millis(number as u64)).await;
-            Door::Client(Protocol::Connect).tool_result(client, run, "t", json!("before")).await
+        let (told, mut taken) = watch::channel(0);
+        let answers = runs.iter().map(async |run| {
+            let answer = Door::Client(Protocol::Connect).tool_result(client, run, "t", json!("before")).await;
+            told.send_modify(|it| *it += usize::from(answer.is_ok()));
+            answer
         });
         let killed = async {
-            tokio::time::sleep(Duration::from_millis(4 + 3 * kill)).await;
+            taken.wait_for(|it| *it > 2 * kill).await.unwrap();
             gateway.kill();
         };
         let (answers, ()) = tokio::join!(join_all(answers), killed);

@@ -161,7 +161,7 @@ async fn cancel_and_answer() {
         match story::text(&state) {
             "RUN_STATE_CANCELLING" | "RUN_STATE_CANCELLED" => assert_eq!(end, "EVENT_TYPE_CANCELLED"),
             "RUN_STATE_SUCCEEDED" => assert_eq!(end, "EVENT_TYPE_COMPLETE"),
-            state => panic!("{state}"),
+            state => panic!("{state} of a run that ended with {end}"),
         }
         answer_is_in(&log, &answered);
         if answered.is_ok() && end == "EVENT_TYPE_CANCELLED" {

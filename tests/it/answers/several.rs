@@ -50,11 +50,14 @@ async fn any_order() {
     assert_eq!((&told[0]["text"], &told[4]["text"]), (&json!("zwei"), &json!("eins")));
 }
 
-/// A name is used once in a run. The program hears so; nobody else does.
+/// A name is used once in a run, and what a tool is given has a bound. The program hears so; nobody else does.
 async fn used_name() {
     let (_gateway, client) = start().await;
     let long = "x".repeat(129);
-    let say = json!([[tool_call("t")], [tool_call("t"), tool_call(""), tool_call(&long)]]);
+    // Short as JSON; as protobuf it does not fit into an event.
+    let mut numbers = tool_call("n");
+    numbers["args"] = json!(vec![1; 120_000]);
+    let say = json!([[tool_call("t")], [tool_call("t"), tool_call(""), tool_call(&long), numbers]]);
     let (_, run) = asks(client, "asks", &say).await;
     let mut watch = client.watch(&run);
     until(&mut watch, |it| it["toolRequest"]["toolCallId"] == "t").await;

@@ -42,7 +42,7 @@ pub(super) async fn run_that_waits(client: Client) {
     let asked = seen.last().unwrap();
     let question = &asked["inputRequired"];
     assert_eq!((&question["requestId"], &question["prompt"]), (&json!("question"), &json!("How many?")));
-    let [asked_at, deadline] = [&asked["time"], &question["deadline"]].map(|it| story::time(it));
+    let [asked_at, deadline] = [&asked["time"], &question["deadline"]].map(story::time);
     let time = deadline.duration_since(asked_at);
     assert!((time.as_millis() - 600_000).abs() < 60_000, "{asked:#}");
     let read = caller.call("GetRun", json!({"runId": run})).await.unwrap();

@@ -1,6 +1,7 @@
 //! What all tests are made of.
 
 pub(crate) mod client;
+pub(crate) mod curl;
 pub(crate) mod cutter;
 pub(crate) mod gateway;
 #[allow(dead_code, reason = "each user takes what it needs")]
