@@ -12,7 +12,7 @@ use crate::support::{
     curl,
     gateway::{BINARY, Gateway, Setup},
     needs, story,
-    tools::{Tool, repository},
+    tools::{Tool, clients, repository},
     trial,
 };
 
@@ -20,12 +20,14 @@ use crate::support::{
 pub(crate) fn trials() -> Vec<Trial> {
     let python = [Tool::Program("python3")];
     let with_curl = [python[0], Tool::Program("curl")];
+    let with_node = [python[0], Tool::Program("node"), Tool::NpmPackages];
     vec![
         needs(&python, trial("examples::count_counts", count)),
         needs(&python, trial("examples::count_asks_how_far", count_asks)),
         needs(&python, trial("examples::count_ends_well_when_it_is_cancelled", count_cancelled)),
         needs(&python, trial("examples::disk_needs_count", disk)),
         needs(&with_curl, trial("examples::agent_is_answered_by_grpc_and_curl_in_turn", agent)),
+        needs(&with_node, trial("examples::agent_is_driven_by_node_over_a_websocket", agent_of_node)),
         needs(&python, trial("examples::agent_keeps_nothing_that_is_rejected", agent_rejected)),
         needs(&python, trial("examples::agent_tells_why_a_tool_failed", agent_without_clipboard)),
     ]
@@ -153,6 +155,29 @@ async fn agent() {
     let wanted = "You want a long word. I look at your clipboard. It holds 6 words; the longest is 'clipboard'. \
                   I have kept a note. ";
     assert_eq!(said(&log), wanted);
+}
+
+/// The package `ws` of Node holds one socket, on which everything is asked and answered; the log is the same elsewhere.
+async fn agent_of_node() {
+    let config = repository().join("examples/agent/rungate.toml");
+    let gateway = Setup::default().config_file(&config).start().await;
+    for (decision, kept) in [("approve", json!("a long word: clipboard")), ("reject", json!(null))] {
+        let mut node = Command::new("node");
+        node.arg(clients().join("agent_ws.mjs")).args([&gateway.url(""), "agent", "a long word", decision]);
+        let output = node.stdin(Stdio::null()).kill_on_drop(true).output().await.unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        let told: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let events: Vec<_> = told.iter().filter(|it| !it["seq"].is_null()).collect();
+        let done = events.last().unwrap();
+        assert_eq!((&done["type"], &done["output"]), (&json!("done"), &json!({"words": 6, "kept": kept})));
+        let client = Client::new(Protocol::Grpc, gateway.address());
+        let log = story::log_of(client, story::text(&done["run_id"])).await;
+        let cursors: Vec<_> = log.iter().map(|it| it["cursor"].clone()).collect();
+        assert_eq!(events.iter().map(|it| it["cursor"].clone()).collect::<Vec<_>>(), cursors);
+        let states: Vec<_> = events.iter().filter_map(|it| it["state"].as_str()).collect();
+        assert!(["waiting_tool", "waiting_approval"].iter().all(|it| states.contains(it)), "{states:?}");
+    }
 }
 
 async fn agent_rejected() {
