@@ -117,7 +117,11 @@ pub enum Command {
         request: Request,
         /// When it stops waiting.
         deadline: Timestamp,
+        /// What the worker keeps with it; see [`Event::memo`].
+        memo: Option<Box<Value>>,
     },
+    /// After a restart of the gateway a worker waits again for what it had asked before. Nothing is told of it.
+    Rejoin(RequestKey),
     /// A request ends.
     Close {
         /// The request; none: the person's answer is for the oldest open question.
@@ -145,6 +149,9 @@ pub enum Stop {
     Interrupt,
     /// It stays without an end: it begins again when the gateway is back.
     Leave,
+    /// It stays as it is from this moment on, open requests included: who works at it outlives the gateway, and it is taken
+    /// up where it stands when the gateway is back.
+    Park,
 }
 
 /// Why a run does not take a command.
@@ -274,6 +281,12 @@ impl RunMachine {
         }
     }
 
+    /// The same run with what its log tells of its requests: whoever works at it outlived the gateway and waits for them.
+    #[must_use]
+    pub fn asking(self, requests: Requests) -> Self {
+        Self { requests, ..self }
+    }
+
     /// What is known of the run beside its log.
     pub fn run(&self) -> &Run {
         &self.run
@@ -295,7 +308,12 @@ impl RunMachine {
         match command {
             Command::Start => self.start(now),
             Command::Emit(draft) => Ok(vec![self.number(draft, now)]),
-            Command::Ask { request_id, request, deadline } => self.ask(request_id, request, deadline, now),
+            Command::Ask { request_id, request, deadline, memo } => {
+                let key = RequestKey { kind: request.kind(), id: request_id.clone() };
+                self.ask(key, request_draft(request_id, request, deadline).with_memo(memo), now)
+            }
+            Command::Rejoin(request) if self.requests.open().contains(&request) => Ok(Vec::new()),
+            Command::Rejoin(_) => Err(Refused::NotWaiting),
             Command::Close { request, closing } => self.close(request, closing, now),
             Command::Cancel { reason } => Ok(self.cancel(reason, now)),
             Command::Finish(outcome) => Ok(self.end(outcome, now)),
@@ -330,18 +348,11 @@ impl RunMachine {
         self.state_event(RunState::Queued, "the gateway ended meanwhile; the run begins again", now)
     }
 
-    fn ask(
-        &mut self,
-        request_id: RequestId,
-        request: Request,
-        deadline: Timestamp,
-        now: Timestamp,
-    ) -> Result<Vec<Event>, Refused> {
+    fn ask(&mut self, request: RequestKey, draft: Draft, now: Timestamp) -> Result<Vec<Event>, Refused> {
         if self.run.state != RunState::Running && !self.run.state.is_waiting() {
             return Err(Refused::NotRunning);
         }
-        self.requests.ask(RequestKey { kind: request.kind(), id: request_id.clone() })?;
-        let draft = request_draft(request_id, request, deadline);
+        self.requests.ask(request)?;
         Ok(self.with_state_waited_in(draft, now))
     }
 
@@ -400,8 +411,12 @@ impl RunMachine {
     /// A run that waits has no workers that must stop first.
     fn stop(&mut self, stop: Stop, now: Timestamp) -> Vec<Event> {
         self.stop = Some(stop);
-        match self.run.state {
-            RunState::Queued => self.end(Outcome::Cancelled, now),
+        match (self.run.state, stop) {
+            (RunState::Queued, _) => self.end(Outcome::Cancelled, now),
+            (_, Stop::Park) => {
+                self.left = true;
+                Vec::new()
+            }
             _ => Vec::new(),
         }
     }
@@ -411,7 +426,7 @@ impl RunMachine {
         let outcome = match (outcome, self.stop) {
             (Outcome::Cancelled, Some(_)) if self.run.state == RunState::Cancelling => Outcome::Cancelled,
             (Outcome::Cancelled, Some(Stop::Interrupt)) => Outcome::Failed(RunError::interrupted()),
-            (Outcome::Cancelled, Some(Stop::Leave)) => {
+            (Outcome::Cancelled, Some(Stop::Leave | Stop::Park)) => {
                 self.left = true;
                 return Vec::new();
             }
@@ -459,6 +474,7 @@ impl RunMachine {
             progress_percent: self.progress_percent,
             view: draft.view,
             kind: draft.kind,
+            memo: draft.memo,
         }
     }
 }
@@ -541,7 +557,7 @@ mod tests {
             1 => Just(Command::Cancel { reason: "enough".into() }),
             1 => outcome.prop_map(Command::Finish),
             1 => Just(Command::Rerun),
-            1 => prop_oneof![Just(Stop::Interrupt), Just(Stop::Leave)].prop_map(Command::Stop),
+            1 => prop_oneof![Just(Stop::Interrupt), Just(Stop::Leave), Just(Stop::Park)].prop_map(Command::Stop),
         ];
         proptest::collection::vec(command, 0..40)
     }
@@ -554,7 +570,7 @@ mod tests {
                 Request::Approval { tool_call_id: "".into(), tool_name: "t".into(), summary: "s".into() }
             }
         };
-        Command::Ask { request_id: id, request, deadline: Timestamp::UNIX_EPOCH }
+        Command::Ask { request_id: id, request, deadline: Timestamp::UNIX_EPOCH, memo: None }
     }
 
     fn fresh() -> (RunMachine, Event) {

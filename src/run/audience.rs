@@ -61,7 +61,8 @@ impl Audience {
         drop(writer.apply(Command::Cancel { reason }).await);
     }
 
-    fn is_there(&self, watched: &[Watched]) -> bool {
+    /// True while one of them is watched.
+    pub(super) fn is_there(&self, watched: &[Watched]) -> bool {
         let counts = self.lock();
         watched.iter().any(|it| counts.contains_key(it))
     }

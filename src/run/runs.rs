@@ -18,8 +18,8 @@ use super::{
 };
 use crate::{
     model::{
-        Answer, Closed, Closing, Command, IdempotencyKey, Position, Refused, RequestKey, Requests, Run,
-        RunId, RunMachine, RunState, SessionId, SessionPosition, Stop, WorkerKey, limits,
+        Answer, Closed, Closing, Command, Event, IdempotencyKey, Position, Refused, RequestKey, Requests,
+        Run, RunId, RunMachine, RunState, SessionId, SessionPosition, Stop, WorkerKey, limits,
     },
     runtime::{
         clock,
@@ -69,6 +69,15 @@ pub struct TakenUp {
     pub damaged: bool,
 }
 
+/// What has become of the work at a run that was cut short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// It ended with the gateway.
+    Gone,
+    /// Somebody else does it, and goes on.
+    GoesOn,
+}
+
 impl Runs {
     /// Runs whose events are kept in `log`.
     pub fn new(log: Arc<dyn RunLog>, shutdown: Shutdown) -> Self {
@@ -110,8 +119,9 @@ impl Runs {
         self.log.live().await
     }
 
-    /// Starts the writer of a run that was cut short.
-    pub async fn take_up(&self, run_id: RunId) -> Result<TakenUp, ReadRunError> {
+    /// Starts the writer of a run that was cut short: one whose workers are gone with their process or, as `work` says, one
+    /// at which somebody is still at work, who waits for what is asked.
+    pub async fn take_up(&self, run_id: RunId, work: Work) -> Result<TakenUp, ReadRunError> {
         let unread = |error| ReadRunError::new(run_id, &error);
         let run = self.log.run(run_id).await.map_err(unread)?;
         let params = self.log.params(run_id).await;
@@ -125,7 +135,12 @@ impl Runs {
             (params.map_err(unread)?, newest.map_err(unread)?.entries.pop())
         };
         let progress = newest.map_or(0, |it| it.event.progress_percent);
-        let writer = self.start_writer(RunMachine::restore(run.clone(), progress));
+        let machine = RunMachine::restore(run.clone(), progress);
+        let machine = match work {
+            Work::GoesOn if !damaged => machine.asking(self.requests_of(run_id).await?),
+            _ => machine,
+        };
+        let writer = self.start_writer(machine);
         Ok(TakenUp { writer, run, params, damaged })
     }
 
@@ -200,14 +215,25 @@ impl Runs {
     /// What the log of a run tells of what it asked.
     async fn requests_of(&self, run_id: RunId) -> Result<Requests, ReadRunError> {
         let mut requests = Requests::default();
+        self.fold(run_id, |event| requests.replay(&event.kind)).await?;
+        Ok(requests)
+    }
+
+    /// Shows `take` all events of a run that are there, in order, and keeps none of them.
+    pub async fn fold(&self, run_id: RunId, mut take: impl FnMut(&Event)) -> Result<(), ReadRunError> {
         let mut after = 0;
         loop {
             let read = self.log.read(run_id, after, limits::WATCH_BATCH_BYTES).await;
             let read = read.map_err(|error| ReadRunError::new(run_id, &error))?;
-            let Some(last) = read.entries.last() else { return Ok(requests) };
+            let Some(last) = read.entries.last() else { return Ok(()) };
             after = last.event.sequence;
-            read.entries.iter().for_each(|it| requests.replay(&it.event.kind));
+            read.entries.iter().for_each(|it| take(&it.event));
         }
+    }
+
+    /// True while somebody watches the run, or its session.
+    pub fn is_watched(&self, run_id: RunId, session_id: &SessionId) -> bool {
+        self.audience.is_there(&[Watched::Run(run_id), Watched::Session(session_id.clone())])
     }
 
     /// Begins to read a run's log at `position`.

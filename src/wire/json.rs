@@ -76,6 +76,7 @@ mod tests {
                 Graph { nodes: vec![GraphNode::new("a", "A", "")], edges: vec![] },
             )),
             kind: EventKind::Complete { output: serde_json::json!({"n": 1, "x": [null, true]}), usage: None },
+            memo: None,
         };
         let text = String::from_utf8(event_json(&event).to_vec()).unwrap();
         let expected = concat!(
