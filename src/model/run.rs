@@ -678,10 +678,32 @@ mod tests {
             let unended = if begun { RunState::Running } else { RunState::Queued };
             match stop {
                 Stop::Interrupt => assert_eq!(end, (RunState::Failed, Some("interrupted"))),
-                Stop::Leave => assert_eq!((end, machine.is_left()), ((unended, None), true)),
+                Stop::Leave | Stop::Park => assert_eq!((end, machine.is_left()), ((unended, None), true)),
             }
             assert!(machine.apply(Command::Emit(Draft::log("late")), Timestamp::UNIX_EPOCH).is_err());
         }
+    }
+
+    #[test]
+    fn a_run_that_is_parked_stays_as_it_is() {
+        let (mut machine, _) = fresh();
+        let mut apply = |command| machine.apply(command, Timestamp::UNIX_EPOCH);
+        let key = RequestKey::new(RequestKind::Tool, "t");
+        apply(Command::Start).unwrap();
+        apply(ask(key.clone())).unwrap();
+        apply(Command::Rejoin(key.clone())).unwrap();
+        assert_eq!(apply(Command::Stop(Stop::Park)), Ok(Vec::new()));
+        let withdrawn = Command::Close { request: Some(key.clone()), closing: Closing::Withdrawn };
+        assert_eq!(apply(withdrawn), Err(Refused::NotRunning), "its request stays open");
+        assert_eq!(apply(Command::Finish(Outcome::Cancelled)), Err(Refused::NotRunning));
+        let requests = machine.requests().clone();
+        let mut machine = RunMachine::restore(machine.run().clone(), 0).asking(requests);
+        let mut apply = |command| machine.apply(command, Timestamp::UNIX_EPOCH);
+        assert_eq!(apply(Command::Rejoin(key.clone())), Ok(Vec::new()));
+        let answered = Closing::Answered(Answer::Tool(Value::Null));
+        let closed = apply(Command::Close { request: Some(key.clone()), closing: answered });
+        assert_eq!(closed.map(|it| it.len()), Ok(2));
+        assert_eq!(apply(Command::Rejoin(key)), Err(Refused::NotWaiting));
     }
 
     #[test]
