@@ -92,7 +92,7 @@ pub fn internal_router(gateway: Gateway, settings: InternalSettings) -> Router {
 
 async fn send(State(Internal { gateway, access }): State<Internal>, request: Request) -> Response {
     if let Err(refused) = admit(access, request.headers()) {
-        return refused;
+        return answer_error(refused);
     }
     let Send { session_id, event } = match read(request).await {
         Ok(send) => send,
@@ -104,16 +104,16 @@ async fn send(State(Internal { gateway, access }): State<Internal>, request: Req
     }
 }
 
-fn admit(access: InternalAccess, headers: &HeaderMap) -> Result<(), Response> {
+fn admit(access: InternalAccess, headers: &HeaderMap) -> Result<(), &'static dyn Cause> {
     let expected = match access {
         InternalAccess::Everybody => return Ok(()),
-        InternalAccess::Nobody => return Err(answer_error(&NoToken)),
+        InternalAccess::Nobody => return Err(&NoToken),
         InternalAccess::Token(digest) => digest,
     };
     let sent = headers.get(header::AUTHORIZATION).and_then(|it| it.to_str().ok());
     let sent = sent.and_then(|it| it.split_once(' '));
     let token = sent.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|it| it.1.trim());
-    if token.is_some_and(|it| same(&digest(it), &expected)) { Ok(()) } else { Err(answer_error(&BadToken)) }
+    if token.is_some_and(|it| same(&digest(it), &expected)) { Ok(()) } else { Err(&BadToken) }
 }
 
 /// Reads the body. It must say that it is JSON: a page in a browser on the same machine could send anything else unasked.
@@ -176,7 +176,7 @@ mod tests {
     fn admitted(access: InternalAccess, authorization: Option<&'static str>) -> u16 {
         let authorization = authorization.map(http::HeaderValue::from_static);
         let headers = authorization.into_iter().map(|it| (header::AUTHORIZATION, it)).collect();
-        admit(access, &headers).map_or_else(|it| it.status().as_u16(), |()| 200)
+        admit(access, &headers).map_or_else(|it| answer_error(it).status().as_u16(), |()| 200)
     }
 
     #[test]

@@ -41,7 +41,9 @@ pub use idempotency::KeyReused;
 pub use init_run::{InitRun, InitRunError, Initialized};
 pub use list_runs::{ListRuns, ListRunsError, RunList};
 pub use list_workers::{ListWorkersError, ListedWorker};
-pub use push_event::{EventPushed, NotWritten, PushEvent, PushEventError, RunOver, TooManyRequests};
+pub use push_event::{
+    EventPushed, NotWritten, PushEvent, PushEventError, RunNotKnownYet, RunOver, TooManyRequests,
+};
 pub use start_run::{StartRun, StartRunError};
 pub use submit_answer::{SubmitAnswerError, SubmitApproval, SubmitToolResult};
 pub use submit_run_input::{SubmitRunInput, SubmitRunInputError};

@@ -46,6 +46,16 @@ pub struct RunOver {
     pub ended: bool,
 }
 
+/// A run of the session is being started, and its orchestrator has not said yet how it names that run.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error(
+    "run {run_id} is not known yet: the answer to the call that starts a run of the session has not come"
+)]
+pub struct RunNotKnownYet {
+    /// The run, as the orchestrator named it.
+    pub run_id: String,
+}
+
 /// As many requests are open as may be.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("too many requests of run {run_id} are open")]
@@ -68,6 +78,7 @@ operation_error! {
         RunNotFound(RunNotFound),
         RunUnreadable(RunUnreadable),
         RunOver(RunOver),
+        RunNotKnownYet(RunNotKnownYet),
         TooManyRequests(TooManyRequests),
         LogFull(LogFull),
         NotWritten(NotWritten),
@@ -120,6 +131,7 @@ impl Gateway {
         match refused {
             PushRefused::Unknown => match self.over(session, &run_id).await {
                 Some(over) => over.into(),
+                None if self.may_become_known(session).await => RunNotKnownYet { run_id }.into(),
                 None => RunNotFound { run_id: shown(&run_id) }.into(),
             },
             PushRefused::Ended => RunOver { run_id, ended: true }.into(),
@@ -156,6 +168,24 @@ impl Cause for RunOver {
 
     fn metadata(&self) -> Vec<(&'static str, String)> {
         vec![("run_id", self.run_id.clone())]
+    }
+}
+
+impl Cause for RunNotKnownYet {
+    fn code(&self) -> Code {
+        Code::Unavailable
+    }
+
+    fn reason(&self) -> &'static str {
+        "RUN_NOT_KNOWN_YET"
+    }
+
+    fn metadata(&self) -> Vec<(&'static str, String)> {
+        vec![("run_id", self.run_id.clone())]
+    }
+
+    fn retry_delay(&self) -> Option<Duration> {
+        Some(Duration::from_secs(1))
     }
 }
 

@@ -554,6 +554,7 @@ mod tests {
             4 => key().prop_map(ask),
             5 => (proptest::option::of(key()), closing)
                 .prop_map(|(request, closing)| Command::Close { request, closing }),
+            1 => key().prop_map(Command::Rejoin),
             1 => Just(Command::Cancel { reason: "enough".into() }),
             1 => outcome.prop_map(Command::Finish),
             1 => Just(Command::Rerun),

@@ -76,7 +76,7 @@ mod tests {
                 Graph { nodes: vec![GraphNode::new("a", "A", "")], edges: vec![] },
             )),
             kind: EventKind::Complete { output: serde_json::json!({"n": 1, "x": [null, true]}), usage: None },
-            memo: None,
+            memo: Some(Box::new("the worker's own".into())),
         };
         let text = String::from_utf8(event_json(&event).to_vec()).unwrap();
         let expected = concat!(
@@ -87,6 +87,7 @@ mod tests {
         assert!(text.starts_with(expected), "{text}");
         assert!(text.contains(r#""time":"1970-01-01T00:00:01.500Z""#), "{text}");
         assert!(text.contains(r#""result":{"output":{"#), "{text}");
+        assert!(!text.contains("the worker's own"), "{text}");
         let value: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value["result"]["output"]["x"], serde_json::json!([null, true]));
     }

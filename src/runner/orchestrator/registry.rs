@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Pushes of one run that wait for their turn. Beyond it whoever pushes waits.
-const WAITING_PUSHES: usize = 64;
+const WAITING_PUSHES: usize = 16;
 /// Names of ended runs that are remembered, so that a late push is told that it is late.
 const REMEMBERED_ENDS: usize = 4096;
 /// How long the last push of a run waits until the end is in the log.

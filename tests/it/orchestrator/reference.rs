@@ -102,6 +102,11 @@ impl Reference {
         self.shared.state.send_modify(|it| it.failures.extend(statuses));
     }
 
+    /// No more calls fail.
+    pub(super) fn recover(&self) {
+        self.shared.state.send_modify(|it| it.failures.clear());
+    }
+
     /// Starts are done, but their answers kept back, or not any more.
     pub(super) fn hold_starts(&self, hold: bool) {
         self.shared.state.send_modify(|it| it.holds_starts = hold);
