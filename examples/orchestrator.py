@@ -59,6 +59,10 @@ class Run:
         while True:
             answered, answer = self.inbox.get()
             if answered is None:
+                try:
+                    self.push("cancelled", reason="stopped by the orchestrator")
+                except Refused:
+                    pass  # a run that only waited has ended at once
                 raise Cancelled
             if answered == id:
                 return answer
@@ -70,9 +74,9 @@ class Run:
             call, approval = "tc_" + self.id, "ap_" + self.id
             place = self.ask("tool_request", call, tool_call_id=call, tool_name="where_am_i", args={"words": self.words})
             verdict = self.ask("approval_required", approval, approval_id=approval, tool_name="publish", args_summary="publish the place")
-            self.push("done", output={"place": place, "approved": verdict["decision"] == "approve"})
+            self.push("done", output={"place": place.get("result"), "approved": verdict["decision"] == "approve"})
         except Cancelled:
-            self.push("cancelled", reason="stopped by the orchestrator")
+            print("stopped", self.id, file=sys.stderr, flush=True)
         except Refused as refused:
             print("gave up", self.id, refused, file=sys.stderr, flush=True)
 

@@ -2,6 +2,7 @@
 
 mod asks;
 mod ending;
+mod example;
 mod pushes;
 mod reference;
 mod restarts;
@@ -14,8 +15,11 @@ use serde_json::{Value, json};
 use crate::support::{
     client::{Client, Protocol},
     gateway::{Gateway, Setup},
+    needs,
     ports::quiet_address,
-    story, trial,
+    story,
+    tools::Tool,
+    trial,
 };
 use reference::{Pusher, Reference, refusal};
 
@@ -50,6 +54,10 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("orchestrator::a_start_is_known_again_after_a_kill", restarts::started_before),
         trial("orchestrator::a_cancel_is_told_after_a_kill", restarts::cancelled_before),
     ];
+    trials.push(needs(
+        &[Tool::Program("python3")],
+        trial("orchestrator::the_example_does_what_it_says", example::story_of_the_guide),
+    ));
     for end in [restarts::End::Kill, restarts::End::Term] {
         let name = |what| format!("orchestrator::{what}_after_{}", end.name());
         trials.push(trial(name("requests_are_open"), move || restarts::asked_before(end)));
