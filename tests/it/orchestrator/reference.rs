@@ -89,7 +89,12 @@ impl Reference {
 
     /// The declaration of the worker `agent`.
     pub(super) fn config(&self, more: &str) -> String {
-        format!("[workers.agent]\norchestrator = \"http://{}\"\n{more}\n", self.address)
+        self.config_of("agent", more)
+    }
+
+    /// The declaration of another worker.
+    pub(super) fn config_of(&self, key: &str, more: &str) -> String {
+        format!("[workers.{key}]\norchestrator = \"http://{}\"\n{more}\n", self.address)
     }
 
     /// Crashes: connections break, and nobody listens any more.

@@ -24,6 +24,8 @@ rules = [{ tool = "send", policy = "require_approval" }]
 [workers.after]
 command = ["sh", "-c", "read -r task"]
 requires = ["agent"]
+[workers.source]
+command = ["sh", "-c", "read -r task; echo '{\"type\":\"result\",\"output\":7}'"]
 "#;
 
 /// How a gateway ends.
@@ -61,7 +63,7 @@ impl End {
 
 impl Life {
     async fn begin(orchestrator: &Reference, data: &Path, pipeline: &str) -> Self {
-        let (gateway, internal) = gateway(&orchestrator.config(""), CONFIG, Some(data)).await;
+        let (gateway, internal) = gateway(&workers(orchestrator), CONFIG, Some(data)).await;
         let client = Client::new(Protocol::Grpc, gateway.address());
         let session = story::session(client).await;
         let run = story::start(client, &session, pipeline).await.unwrap();
@@ -74,7 +76,7 @@ impl Life {
     async fn next(self, end: End, orchestrator: &Reference, data: &Path) -> Self {
         let Self { gateway: before, pusher, run } = self;
         end.of(&before).await;
-        let (gateway, internal) = gateway(&orchestrator.config(""), CONFIG, Some(data)).await;
+        let (gateway, internal) = gateway(&workers(orchestrator), CONFIG, Some(data)).await;
         Self { gateway, pusher: Pusher { gateway: internal, ..pusher }, run }
     }
 
@@ -85,6 +87,10 @@ impl Life {
     async fn log(&self) -> Vec<Value> {
         story::log_of(self.client(), &self.run).await
     }
+}
+
+fn workers(orchestrator: &Reference) -> String {
+    orchestrator.config("") + &orchestrator.config_of("chained", "requires = [\"source\"]")
 }
 
 fn with_id(mut event: Value, event_id: &str) -> Value {
@@ -208,10 +214,15 @@ pub(super) async fn cancelled_before() {
 
 /// Of a run with several workers the others are gone.
 pub(super) async fn one_of_several(end: End) {
-    let (orchestrator, data) = (Reference::start().await, tempfile::tempdir().unwrap());
-    let life = Life::begin(&orchestrator, data.path(), "after").await;
-    life.pusher.push(json!({"type": "log", "message": "at work"})).await;
-    let life = life.next(end, &orchestrator, data.path()).await;
-    assert_eq!(error(&life.log().await).0, "interrupted");
-    assert_eq!(life.pusher.refused(json!({"type": "done"}), 404).await.0, "RUN_NOT_FOUND");
+    for pipeline in ["after", "chained"] {
+        let (orchestrator, data) = (Reference::start().await, tempfile::tempdir().unwrap());
+        let life = Life::begin(&orchestrator, data.path(), pipeline).await;
+        let inputs = &orchestrator.calls()[0].body["context"]["inputs"];
+        let wanted = if pipeline == "chained" { json!({"source": 7}) } else { json!({}) };
+        assert_eq!(inputs, &wanted);
+        life.pusher.push(json!({"type": "log", "message": "at work"})).await;
+        let life = life.next(end, &orchestrator, data.path()).await;
+        assert_eq!(error(&life.log().await).0, "interrupted");
+        assert_eq!(life.pusher.refused(json!({"type": "done"}), 404).await.0, "RUN_NOT_FOUND");
+    }
 }
