@@ -122,7 +122,7 @@ pub async fn serve(config: Config) -> Result<Ended, StartError> {
     let connections = bounded_connections(config.connections.clone(), files);
     let listener = Listener::bind(config.listen).await;
     let listener = listener.map_err(|source| StartError::Listen { address: config.listen, source })?;
-    let internal = bind_internal(config.internal_listen).await?;
+    let internal = bind_internal(&config).await?;
 
     // From the inside out: what is stored, what runs, what serves.
     let shutdown = Shutdown::default();
@@ -163,6 +163,11 @@ pub async fn serve(config: Config) -> Result<Ended, StartError> {
     let api_settings = ApiSettings { cors: config.cors.clone(), body_timeout };
     let loopback = internal.as_ref().is_none_or(|it| it.address().ip().is_loopback());
     let access = InternalAccess::new(config.internal.token.reveal(), loopback);
+    if access == InternalAccess::Nobody {
+        tracing::warn!(
+            "internal_listen is not on loopback and there is no internal.token: no orchestrator may push"
+        );
+    }
     let internal_router = api::internal_router(gateway.clone(), InternalSettings { access, body_timeout });
     let (router, health) = api::router(gateway, &api_settings).await;
     announce(listener.address());
@@ -199,11 +204,14 @@ pub async fn serve(config: Config) -> Result<Ended, StartError> {
     Ok(ended)
 }
 
-/// The listener of operators. A second gateway on a machine, that was not told where to listen, does without.
-async fn bind_internal(address: SocketAddr) -> Result<Option<Listener>, StartError> {
+/// The listener of orchestrators and operators. A second gateway on a machine, that was not told where to listen and has no
+/// orchestrators, does without.
+async fn bind_internal(config: &Config) -> Result<Option<Listener>, StartError> {
+    let address = config.internal_listen;
+    let needed = config.workers.values().any(|it| it.orchestrator.is_some());
     match Listener::bind(address).await {
         Ok(listener) => Ok(Some(listener)),
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse && address == INTERNAL_LISTEN => {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && address == INTERNAL_LISTEN && !needed => {
             tracing::info!(%address, "another gateway listens for operators here; this one does without");
             Ok(None)
         }

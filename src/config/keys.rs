@@ -21,7 +21,7 @@ pub const KEYS: &[Key] = &[
     key(
         "internal_listen",
         "address:port",
-        "Where orchestrators and operators connect (`/internal/send`, `/healthz`, `/readyz`); the default does without when the port is taken",
+        "Where orchestrators and operators connect (`/internal/send`, `/healthz`, `/readyz`); the default does without when the port is taken, unless an orchestrator is configured",
     ),
     key(
         "internal.token",

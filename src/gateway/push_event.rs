@@ -136,6 +136,10 @@ impl Gateway {
             },
             PushRefused::Ended => RunOver { run_id, ended: true }.into(),
             PushRefused::Ending => RunOver { run_id, ended: false }.into(),
+            PushRefused::Renamed => {
+                let problem = "gives the run another name than it has".to_owned();
+                MalformedField { field: "event", problem }.into()
+            }
             PushRefused::BadRequest(error) => {
                 MalformedField { field: "event", problem: error.to_string() }.into()
             }

@@ -40,6 +40,9 @@ pub enum PushRefused {
     /// The run is about to end, and makes no more requests.
     #[error("the run is about to end")]
     Ending,
+    /// It names a run that has another name already.
+    #[error("the run has another name already")]
+    Renamed,
     /// The request cannot be made.
     #[error(transparent)]
     BadRequest(AskError),

@@ -177,10 +177,12 @@ impl<'a> Work<'a> {
             return Ok(Some(end(self.task, said).await));
         }
         if let Said::RunStarted { .. } = said {
-            if run_id != self.task.request.run_id.to_string() {
+            let ours = self.task.request.run_id.to_string();
+            let fits = self.engaged.theirs().is_none_or(|it| it == run_id) || run_id == ours;
+            if fits && run_id != ours {
                 self.name(&run_id).await?;
             }
-            drop(reply.send(Ok(Taken::Applied)));
+            drop(reply.send(if fits { Ok(Taken::Applied) } else { Err(PushRefused::Renamed) }));
             return Ok(None);
         }
         let request = said.request();

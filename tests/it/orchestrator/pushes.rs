@@ -86,6 +86,8 @@ pub(super) async fn before_the_answer() {
     scene.orchestrator.hold_starts(true);
     let (run, pusher) = scene.run().await;
     pusher.push(json!({"type": "run_started", "request_id": run})).await;
+    let renamed = json!({"type": "run_started", "request_id": run, "run_id": "run_other"});
+    assert_eq!(pusher.refused(renamed, 400).await.1, "event gives the run another name than it has");
     pusher.push(delta("b")).await;
     pusher.push(json!({"type": "done"})).await;
     assert_eq!(texts(&story::log_of(scene.client(), &run).await), "b");
