@@ -3,6 +3,7 @@
 mod asks;
 mod ending;
 mod example;
+mod kills;
 mod pushes;
 mod reference;
 mod restarts;
@@ -52,6 +53,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("orchestrator::a_start_that_is_refused_is_an_error", ending::refuses_to_start),
         trial("orchestrator::a_start_that_has_not_arrived_is_repeated", ending::starts_late),
         trial("orchestrator::a_start_is_known_again_after_a_kill", restarts::started_before),
+        trial("orchestrator::nothing_is_lost_or_doubled_over_kills", kills::nothing_lost),
         trial("orchestrator::a_cancel_is_told_after_a_kill", restarts::cancelled_before),
     ];
     trials.push(needs(

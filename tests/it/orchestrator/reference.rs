@@ -152,23 +152,35 @@ impl Reference {
 
 impl Pusher {
     /// Pushes an event; gives the answer.
-    pub(super) async fn try_push(&self, mut event: Value) -> Whole {
+    pub(super) async fn try_push(&self, event: Value) -> Whole {
+        self.post(&self.body(event)).await
+    }
+
+    /// The same where the gateway may be away.
+    pub(super) async fn attempt(&self, event: Value) -> Option<Whole> {
+        self.try_post(&self.body(event)).await.ok()
+    }
+
+    fn body(&self, mut event: Value) -> Value {
         if event.get("run_id").is_none() {
             event["run_id"] = json!(self.run);
         }
         event["ts"] = json!(1);
-        self.post(&json!({"session_id": self.session, "event": event})).await
+        json!({"session_id": self.session, "event": event})
     }
 
     /// Posts a body.
     pub(super) async fn post(&self, body: &Value) -> Whole {
+        self.try_post(body).await.unwrap()
+    }
+
+    async fn try_post(&self, body: &Value) -> Result<Whole, Box<dyn std::error::Error + Send + Sync>> {
         let body = Full::from(Bytes::from(body.to_string()));
         let mut request = http::Request::post("/internal/send").header("content-type", "application/json");
         if let Some(token) = self.token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
-        let response = send(self.gateway, Version::Http1, request.body(body).unwrap()).await.unwrap();
-        response.whole().await.unwrap()
+        send(self.gateway, Version::Http1, request.body(body)?).await?.whole().await
     }
 
     /// Pushes an event that is taken; gives whether it was delivered.
