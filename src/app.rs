@@ -6,13 +6,15 @@ use tokio::signal::unix::{SignalKind, signal};
 use tonic_health::ServingStatus;
 
 use crate::{
-    api::{self, ApiSettings, ListenSettings, Listener},
+    api::{self, ApiSettings, InternalAccess, InternalSettings, ListenSettings, Listener},
     config::{Config, INTERNAL_LISTEN, SessionStoreKind},
     gateway::Gateway,
     model::WorkerKey,
     run::{Runs, sweep_ended},
     runner::{
-        BadToolPattern, Catalog, CatalogError, CommandWorker, Contexts, Launcher, Services, ToolPolicy,
+        BadToolPattern, Catalog, CatalogError, CommandWorker, Contexts, DeclaredBackend, Launcher,
+        OrchestratorSettingsError, OrchestratorWorker, Orchestrators, Services, ToolPolicy,
+        WorkerSettingsError,
         llm::{LanguageModel, LlmSettingsError, OpenAiCompatible},
         mcp::{McpRegistry, McpSettingsError},
         repo::{
@@ -80,9 +82,12 @@ pub enum StartError {
     /// The rules for tools cannot be used as they are configured.
     #[error(transparent)]
     ToolRules(#[from] BadToolPattern),
-    /// A configured worker names no program.
-    #[error("workers.{0}.command names no program")]
-    EmptyCommand(WorkerKey),
+    /// A configured worker cannot be what it is declared as.
+    #[error("workers.{0}: {1}")]
+    Declaration(WorkerKey, WorkerSettingsError),
+    /// An orchestrator cannot be called.
+    #[error("workers.{0}")]
+    Orchestrator(WorkerKey, #[source] OrchestratorSettingsError),
     /// A configured worker has the key of another.
     #[error("workers")]
     Worker(#[from] CatalogError),
@@ -117,7 +122,7 @@ pub async fn serve(config: Config) -> Result<Ended, StartError> {
     let connections = bounded_connections(config.connections.clone(), files);
     let listener = Listener::bind(config.listen).await;
     let listener = listener.map_err(|source| StartError::Listen { address: config.listen, source })?;
-    let internal = bind_internal(config.internal_listen).await?;
+    let internal = bind_internal(&config).await?;
 
     // From the inside out: what is stored, what runs, what serves.
     let shutdown = Shutdown::default();
@@ -125,7 +130,8 @@ pub async fn serve(config: Config) -> Result<Ended, StartError> {
     let store = session_store(&config)?;
     let sessions = Sessions::new(store, config.session.most);
     let runs = Runs::new(log.clone(), shutdown.clone()).watched(config.watch);
-    let catalog = catalog(&config)?;
+    let orchestrators = Orchestrators::default();
+    let catalog = catalog(&config, &orchestrators, &runs)?;
     let tools = Arc::new(McpRegistry::new(config.mcp.servers.clone())?);
     let repositories = Arc::new(repositories(&config, listener.address())?);
     let services = Services {
@@ -152,9 +158,17 @@ pub async fn serve(config: Config) -> Result<Ended, StartError> {
         ),
     ];
     let gateway = Gateway::new(sessions.clone(), runs.clone(), launcher.clone(), shutdown.clone());
+    let gateway = gateway.with_orchestrators(orchestrators);
     let body_timeout = config.connections.body_timeout;
     let api_settings = ApiSettings { cors: config.cors.clone(), ws: config.ws.clone(), body_timeout };
-    let internal_router = api::internal_router(gateway.clone());
+    let loopback = internal.as_ref().is_none_or(|it| it.address().ip().is_loopback());
+    let access = InternalAccess::new(config.internal.token.reveal(), loopback);
+    if access == InternalAccess::Nobody {
+        tracing::warn!(
+            "internal_listen is not on loopback and there is no internal.token: no orchestrator may push"
+        );
+    }
+    let internal_router = api::internal_router(gateway.clone(), InternalSettings { access, body_timeout });
     let (router, health) = api::router(gateway, &api_settings).await;
     announce(listener.address());
     let internal = internal.map(|internal| {
@@ -190,11 +204,14 @@ pub async fn serve(config: Config) -> Result<Ended, StartError> {
     Ok(ended)
 }
 
-/// The listener of operators. A second gateway on a machine, that was not told where to listen, does without.
-async fn bind_internal(address: SocketAddr) -> Result<Option<Listener>, StartError> {
+/// The listener of orchestrators and operators. A second gateway on a machine, that was not told where to listen and has no
+/// orchestrators, does without.
+async fn bind_internal(config: &Config) -> Result<Option<Listener>, StartError> {
+    let address = config.internal_listen;
+    let needed = config.workers.values().any(|it| it.orchestrator.is_some());
     match Listener::bind(address).await {
         Ok(listener) => Ok(Some(listener)),
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse && address == INTERNAL_LISTEN => {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && address == INTERNAL_LISTEN && !needed => {
             tracing::info!(%address, "another gateway listens for operators here; this one does without");
             Ok(None)
         }
@@ -266,13 +283,22 @@ fn language_model(config: &Config) -> Result<Option<Arc<dyn LanguageModel>>, Llm
 }
 
 /// The gateway's own workers and the configured ones.
-fn catalog(config: &Config) -> Result<Catalog, StartError> {
+fn catalog(config: &Config, orchestrators: &Orchestrators, runs: &Runs) -> Result<Catalog, StartError> {
     let mut catalog = Catalog::builtin();
     for (key, settings) in &config.workers {
-        if settings.command.first().is_none_or(String::is_empty) {
-            return Err(StartError::EmptyCommand(key.clone()));
+        let backend = settings.backend().map_err(|error| StartError::Declaration(key.clone(), error))?;
+        match backend {
+            DeclaredBackend::Command => {
+                let folder = config.folder.clone();
+                catalog.add(Arc::new(CommandWorker::new(key.clone(), settings.clone(), folder)))?;
+            }
+            DeclaredBackend::Orchestrator(base) => {
+                let (token, orchestrators) = (&config.internal.token, orchestrators.clone());
+                let worker =
+                    OrchestratorWorker::new(key.clone(), settings, base, token, orchestrators, runs.clone());
+                catalog.add(Arc::new(worker.map_err(|it| StartError::Orchestrator(key.clone(), it))?))?;
+            }
         }
-        catalog.add(Arc::new(CommandWorker::new(key.clone(), settings.clone(), config.folder.clone())))?;
     }
     Ok(catalog)
 }

@@ -26,6 +26,7 @@ fn statuses(code: Code) -> (tonic::Code, &'static str, StatusCode) {
         Code::FailedPrecondition => {
             (tonic::Code::FailedPrecondition, "failed_precondition", StatusCode::BAD_REQUEST)
         }
+        Code::Aborted => (tonic::Code::Aborted, "aborted", StatusCode::CONFLICT),
         Code::OutOfRange => (tonic::Code::OutOfRange, "out_of_range", StatusCode::BAD_REQUEST),
         Code::ResourceExhausted => {
             (tonic::Code::ResourceExhausted, "resource_exhausted", StatusCode::TOO_MANY_REQUESTS)
@@ -66,15 +67,19 @@ pub(super) fn response(error: impl OperationError) -> Response {
 
 /// The error as an HTTP response: `{"code", "message", "reason", "metadata"}`.
 pub(super) fn cause_response(cause: &dyn Cause) -> Response {
-    let (_, name, status) = statuses(cause.code());
-    let metadata: Map<_, _> =
-        cause.metadata().into_iter().map(|(key, it)| (key.to_owned(), Value::String(it))).collect();
-    let body =
-        json!({"code": name, "message": cause.to_string(), "reason": cause.reason(), "metadata": metadata});
-    let mut response = (status, Json(body)).into_response();
+    let (_, _, status) = statuses(cause.code());
+    let mut response = (status, Json(cause_body(cause))).into_response();
     if let Some(delay) = cause.retry_delay() {
         let seconds = delay.as_secs_f64().ceil() as u64;
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
+}
+
+/// What such a response carries.
+pub(super) fn cause_body(cause: &dyn Cause) -> Value {
+    let (_, name, _) = statuses(cause.code());
+    let metadata: Map<_, _> =
+        cause.metadata().into_iter().map(|(key, it)| (key.to_owned(), Value::String(it))).collect();
+    json!({"code": name, "message": cause.to_string(), "reason": cause.reason(), "metadata": metadata})
 }

@@ -9,12 +9,14 @@ mod error;
 mod events;
 mod grpc;
 mod health;
+mod internal;
 mod router;
 mod serve;
 mod sse;
 pub mod ws;
 
 pub use cors::CorsSettings;
-pub use router::{ApiSettings, internal_router, router};
+pub use internal::{InternalAccess, InternalSettings, internal_router};
+pub use router::{ApiSettings, router};
 pub use serve::{ListenSettings, Listener, serve};
 pub use ws::WsSettings;

@@ -81,14 +81,6 @@ pub async fn router(gateway: Gateway, settings: &ApiSettings) -> (Router, Health
     (router, reporter)
 }
 
-/// Everything on the internal port.
-pub fn internal_router(gateway: Gateway) -> Router {
-    Router::new()
-        .route("/healthz", get(health::healthz))
-        .route("/readyz", get(health::readyz))
-        .with_state(gateway)
-}
-
 /// The descriptors of our own service and of the standard ones, so that all are served over Connect and JSON too.
 fn all_descriptors() -> DescriptorPool {
     let mut pool = wire::descriptor_pool().clone();
@@ -105,7 +97,7 @@ fn all_descriptors() -> DescriptorPool {
 }
 
 /// Ends a request that stops in the middle of its body. What it may hold at most is bounded by the size of messages.
-async fn bound_body(State(timeout): State<Duration>, request: Request) -> Request {
+pub(super) async fn bound_body(State(timeout): State<Duration>, request: Request) -> Request {
     // Reflection is a conversation: its client may think as long as it likes.
     if request.uri().path().starts_with("/grpc.reflection.") {
         return request;

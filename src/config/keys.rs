@@ -21,7 +21,12 @@ pub const KEYS: &[Key] = &[
     key(
         "internal_listen",
         "address:port",
-        "Where operators connect (`/healthz`, `/readyz`); the default does without when the port is taken",
+        "Where orchestrators and operators connect (`/internal/send`, `/healthz`, `/readyz`); the default does without when the port is taken, unless an orchestrator is configured",
+    ),
+    key(
+        "internal.token",
+        "text",
+        "What orchestrators must send as a bearer token when they push, and are sent with each call; empty: pushes are taken from everybody while `internal_listen` is on loopback, else from nobody. Better set by `RUNGATE_INTERNAL_TOKEN` than in the file",
     ),
     key("data", "folder", "Where run-time state is kept"),
     key(
@@ -154,6 +159,21 @@ pub const KEYS: &[Key] = &[
         "list of texts",
         "A program and its arguments: the worker is started by it, without a shell, in the folder of the configuration file",
     ),
+    key(
+        "workers.*.orchestrator",
+        "URL",
+        "Instead of `command`: the base URL of an orchestrator, which is called below `/internal/`",
+    ),
+    key(
+        "workers.*.agent",
+        "text",
+        "With `orchestrator`: the agent that it is asked for; without it the worker's key",
+    ),
+    key(
+        "workers.*.idle_timeout",
+        "duration",
+        "With `orchestrator`: when it has said nothing for so long, while nobody is waited for, it has failed; without it `5m`",
+    ),
     key("workers.*.description", "text", "One line for people"),
     key(
         "workers.*.requires",
@@ -175,8 +195,8 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "workers.*.restart",
-        "`interrupt` or `rerun`",
-        "What becomes of its runs that the end of the gateway cuts short: they end with an error, or begin again when the gateway is back",
+        "`interrupt`, `rerun` or `resume`",
+        "What becomes of its runs that the end of the gateway cuts short: they end with an error, begin again when the gateway is back, or go on where they are (`orchestrator` alone); without it `interrupt`, with `orchestrator` `resume`",
     ),
     key(
         "workers.*.cache_version",

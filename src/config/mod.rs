@@ -21,7 +21,9 @@ use crate::{
     model::WorkerKey,
     run::WatchSettings,
     runner::{
-        CommandSettings, RunnerSettings, ToolSettings, llm::LlmSettings, mcp::McpServerSettings,
+        RunnerSettings, ToolSettings, WorkerSettings,
+        llm::{LlmSettings, Secret},
+        mcp::McpServerSettings,
         repo::git::CloneLimits,
     },
     runtime::telemetry::LogSettings,
@@ -42,6 +44,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where orchestrators and operators connect; never the public port.
     pub internal_listen: SocketAddr,
+    /// What orchestrators and the gateway show each other.
+    pub internal: InternalSettings,
     /// Where run-time state is kept.
     pub data: PathBuf,
     /// What is logged, and how.
@@ -68,8 +72,8 @@ pub struct Config {
     pub tools: ToolSettings,
     /// Servers of tools that workers may call.
     pub mcp: McpSettings,
-    /// The user's own programs.
-    pub workers: BTreeMap<WorkerKey, CommandSettings>,
+    /// The user's own workers.
+    pub workers: BTreeMap<WorkerKey, WorkerSettings>,
     /// The folder of the configuration file: where the user's programs are started.
     #[serde(skip)]
     pub folder: PathBuf,
@@ -102,6 +106,14 @@ pub struct McpSettings {
     pub servers: BTreeMap<String, McpServerSettings>,
 }
 
+/// What orchestrators and the gateway show each other.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct InternalSettings {
+    /// Who pushes must send it, and the gateway sends it with each call. Empty: none.
+    pub token: Secret,
+}
+
 /// How sessions are kept.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -130,6 +142,7 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             internal_listen: INTERNAL_LISTEN,
+            internal: InternalSettings::default(),
             data: PathBuf::from("tmp"),
             log: LogSettings::default(),
             connections: ListenSettings::default(),

@@ -10,6 +10,7 @@ mod init_run;
 mod list_runs;
 mod list_workers;
 mod open_session;
+mod push_event;
 mod start_run;
 mod submit_answer;
 mod submit_run_input;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 use crate::{
     model::{RunId, Session, SessionId},
     run::Runs,
-    runner::Launcher,
+    runner::{Launcher, Orchestrators},
     runtime::{
         shutdown::Shutdown,
         task::{self, TaskKind},
@@ -43,6 +44,9 @@ pub use init_run::{InitRun, InitRunError, Initialized};
 pub use list_runs::{ListRuns, ListRunsError, RunList};
 pub use list_workers::{ListWorkersError, ListedWorker};
 pub use open_session::{OpenSession, OpenSessionError};
+pub use push_event::{
+    EventPushed, NotWritten, PushEvent, PushEventError, RunNotKnownYet, RunOver, TooManyRequests,
+};
 pub use start_run::{StartRun, StartRunError};
 pub use submit_answer::{SubmitAnswerError, SubmitApproval, SubmitToolResult};
 pub use submit_run_input::{SubmitRunInput, SubmitRunInputError};
@@ -59,6 +63,7 @@ pub struct Gateway {
     sessions: Sessions,
     runs: Runs,
     launcher: Launcher,
+    orchestrators: Orchestrators,
     key_locks: Arc<KeyLocks>,
     shutdown: Shutdown,
 }
@@ -73,7 +78,14 @@ pub struct Caller {
 impl Gateway {
     /// A gateway of these parts.
     pub fn new(sessions: Sessions, runs: Runs, launcher: Launcher, shutdown: Shutdown) -> Self {
-        Self { sessions, runs, launcher, key_locks: Arc::default(), shutdown }
+        let (orchestrators, key_locks) = Default::default();
+        Self { sessions, runs, launcher, orchestrators, key_locks, shutdown }
+    }
+
+    /// The same, which hands on what is pushed to `orchestrators`.
+    #[must_use]
+    pub fn with_orchestrators(self, orchestrators: Orchestrators) -> Self {
+        Self { orchestrators, ..self }
     }
 
     /// True until the gateway drains.

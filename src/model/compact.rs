@@ -171,7 +171,7 @@ mod tests {
             let view = view.then(|| ClientView::graph("p", Graph { nodes: vec![], edges: vec![] }));
             let run_id = RunId::new(Uuid::from_u128(1));
             let time = Timestamp::from_second(sequence as i64).unwrap();
-            Event { run_id, sequence, time, message, progress_percent: progress, view, kind }
+            Event { run_id, sequence, time, message, progress_percent: progress, view, kind, memo: None }
         });
         events.map(|it| Arc::new(Entry::new(it))).collect()
     }

@@ -13,6 +13,8 @@ pub enum Code {
     AlreadyExists,
     /// Not in the present state.
     FailedPrecondition,
+    /// It came too late: what it was for is over.
+    Aborted,
     /// Beyond the end.
     OutOfRange,
     /// A bound was reached; later it may succeed.

@@ -23,6 +23,9 @@ pub struct Event {
     pub view: Option<ClientView>,
     /// What happened.
     pub kind: EventKind,
+    /// What the worker keeps with the event to find its way back after a restart of the gateway. Shown to no client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memo: Option<Box<Value>>,
 }
 
 /// An event before the run's writer has numbered it.
@@ -36,6 +39,8 @@ pub struct Draft {
     pub view: Option<ClientView>,
     /// What happened.
     pub kind: EventKind,
+    /// What the worker keeps with it; see [`Event::memo`].
+    pub memo: Option<Box<Value>>,
 }
 
 /// What happened.
@@ -175,7 +180,7 @@ impl EventKind {
 impl Draft {
     /// An event that only says something.
     pub fn new(kind: EventKind, message: impl Into<String>) -> Self {
-        Self { message: message.into(), progress_percent: None, view: None, kind }
+        Self { message: message.into(), progress_percent: None, view: None, kind, memo: None }
     }
 
     /// A LOG event.
@@ -191,6 +196,11 @@ impl Draft {
     /// The same event with something to draw.
     pub fn with_view(self, view: impl Into<Option<ClientView>>) -> Self {
         Self { view: view.into(), ..self }
+    }
+
+    /// The same event with what the worker keeps with it.
+    pub fn with_memo(self, memo: Option<Box<Value>>) -> Self {
+        Self { memo, ..self }
     }
 }
 

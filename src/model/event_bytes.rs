@@ -9,14 +9,15 @@ impl Event {
     /// again each.
     pub fn bytes(&self) -> usize {
         let content = content_bytes(&self.message, self.view.as_ref(), &self.kind);
-        size_of::<Entry>() + (1 + Entry::FORMATS) * content
+        size_of::<Entry>() + (1 + Entry::FORMATS) * content + self.memo.as_deref().map_or(0, value_bytes)
     }
 }
 
 impl Draft {
     /// What its texts and values take in memory.
     pub fn bytes(&self) -> usize {
-        size_of::<Self>() + content_bytes(&self.message, self.view.as_ref(), &self.kind)
+        let content = content_bytes(&self.message, self.view.as_ref(), &self.kind);
+        size_of::<Self>() + content + self.memo.as_deref().map_or(0, value_bytes)
     }
 }
 

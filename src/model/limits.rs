@@ -55,6 +55,10 @@ pub const REQUEST_ID_BYTES: usize = 128;
 /// It is an event of the log, so it fits into one.
 pub const ANSWER_BYTES: usize = 1 << 20;
 
+/// Pushes of an orchestrator to one run that are remembered, at about 50 bytes of memory each, so that one that comes
+/// twice is applied once. Beyond it the oldest are forgotten: one that comes again after so many others is applied again.
+pub const REMEMBERED_PUSHES: usize = 16_384;
+
 /// How often the workers of one run are begun, the first time included. A run that brings the gateway down each time must
 /// not do so for ever; beyond it the run ends like one that is not begun again at all.
 pub const ATTEMPTS: u32 = 5;

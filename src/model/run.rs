@@ -117,7 +117,11 @@ pub enum Command {
         request: Request,
         /// When it stops waiting.
         deadline: Timestamp,
+        /// What the worker keeps with it; see [`Event::memo`].
+        memo: Option<Box<Value>>,
     },
+    /// After a restart of the gateway a worker waits again for what it had asked before. Nothing is told of it.
+    Rejoin(RequestKey),
     /// A request ends.
     Close {
         /// The request; none: the person's answer is for the oldest open question.
@@ -145,6 +149,9 @@ pub enum Stop {
     Interrupt,
     /// It stays without an end: it begins again when the gateway is back.
     Leave,
+    /// It stays as it is from this moment on, open requests included: who works at it outlives the gateway, and it is taken
+    /// up where it stands when the gateway is back.
+    Park,
 }
 
 /// Why a run does not take a command.
@@ -277,6 +284,12 @@ impl RunMachine {
         }
     }
 
+    /// The same run with what its log tells of its requests: whoever works at it outlived the gateway and waits for them.
+    #[must_use]
+    pub fn asking(self, requests: Requests) -> Self {
+        Self { requests, ..self }
+    }
+
     /// What is known of the run beside its log.
     pub fn run(&self) -> &Run {
         &self.run
@@ -298,7 +311,12 @@ impl RunMachine {
         match command {
             Command::Start => self.start(now),
             Command::Emit(draft) => Ok(vec![self.number(draft, now)]),
-            Command::Ask { request_id, request, deadline } => self.ask(request_id, request, deadline, now),
+            Command::Ask { request_id, request, deadline, memo } => {
+                let key = RequestKey { kind: request.kind(), id: request_id.clone() };
+                self.ask(key, request_draft(request_id, request, deadline).with_memo(memo), now)
+            }
+            Command::Rejoin(request) if self.requests.open().contains(&request) => Ok(Vec::new()),
+            Command::Rejoin(_) => Err(Refused::NotWaiting),
             Command::Close { request, closing } => self.close(request, closing, now),
             Command::Cancel { reason } => Ok(self.cancel(reason, now)),
             Command::Finish(outcome) => Ok(self.end(outcome, now)),
@@ -333,18 +351,11 @@ impl RunMachine {
         self.state_event(RunState::Queued, "the gateway ended meanwhile; the run begins again", now)
     }
 
-    fn ask(
-        &mut self,
-        request_id: RequestId,
-        request: Request,
-        deadline: Timestamp,
-        now: Timestamp,
-    ) -> Result<Vec<Event>, Refused> {
+    fn ask(&mut self, request: RequestKey, draft: Draft, now: Timestamp) -> Result<Vec<Event>, Refused> {
         if self.run.state != RunState::Running && !self.run.state.is_waiting() {
             return Err(Refused::NotRunning);
         }
-        self.requests.ask(RequestKey { kind: request.kind(), id: request_id.clone() })?;
-        let draft = request_draft(request_id, request, deadline);
+        self.requests.ask(request)?;
         Ok(self.with_state_waited_in(draft, now))
     }
 
@@ -403,8 +414,12 @@ impl RunMachine {
     /// A run that waits has no workers that must stop first.
     fn stop(&mut self, stop: Stop, now: Timestamp) -> Vec<Event> {
         self.stop = Some(stop);
-        match self.run.state {
-            RunState::Queued => self.end(Outcome::Cancelled, now),
+        match (self.run.state, stop) {
+            (RunState::Queued, _) => self.end(Outcome::Cancelled, now),
+            (_, Stop::Park) => {
+                self.left = true;
+                Vec::new()
+            }
             _ => Vec::new(),
         }
     }
@@ -414,7 +429,7 @@ impl RunMachine {
         let outcome = match (outcome, self.stop) {
             (Outcome::Cancelled, Some(_)) if self.run.state == RunState::Cancelling => Outcome::Cancelled,
             (Outcome::Cancelled, Some(Stop::Interrupt)) => Outcome::Failed(RunError::interrupted()),
-            (Outcome::Cancelled, Some(Stop::Leave)) => {
+            (Outcome::Cancelled, Some(Stop::Leave | Stop::Park)) => {
                 self.left = true;
                 return Vec::new();
             }
@@ -462,6 +477,7 @@ impl RunMachine {
             progress_percent: self.progress_percent,
             view: draft.view,
             kind: draft.kind,
+            memo: draft.memo,
         }
     }
 }
@@ -541,10 +557,11 @@ mod tests {
             4 => key().prop_map(ask),
             5 => (proptest::option::of(key()), closing)
                 .prop_map(|(request, closing)| Command::Close { request, closing }),
+            1 => key().prop_map(Command::Rejoin),
             1 => Just(Command::Cancel { reason: "enough".into() }),
             1 => outcome.prop_map(Command::Finish),
             1 => Just(Command::Rerun),
-            1 => prop_oneof![Just(Stop::Interrupt), Just(Stop::Leave)].prop_map(Command::Stop),
+            1 => prop_oneof![Just(Stop::Interrupt), Just(Stop::Leave), Just(Stop::Park)].prop_map(Command::Stop),
         ];
         proptest::collection::vec(command, 0..40)
     }
@@ -557,7 +574,7 @@ mod tests {
                 Request::Approval { tool_call_id: "".into(), tool_name: "t".into(), summary: "s".into() }
             }
         };
-        Command::Ask { request_id: id, request, deadline: Timestamp::UNIX_EPOCH }
+        Command::Ask { request_id: id, request, deadline: Timestamp::UNIX_EPOCH, memo: None }
     }
 
     fn fresh() -> (RunMachine, Event) {
@@ -665,10 +682,32 @@ mod tests {
             let unended = if begun { RunState::Running } else { RunState::Queued };
             match stop {
                 Stop::Interrupt => assert_eq!(end, (RunState::Failed, Some("interrupted"))),
-                Stop::Leave => assert_eq!((end, machine.is_left()), ((unended, None), true)),
+                Stop::Leave | Stop::Park => assert_eq!((end, machine.is_left()), ((unended, None), true)),
             }
             assert!(machine.apply(Command::Emit(Draft::log("late")), Timestamp::UNIX_EPOCH).is_err());
         }
+    }
+
+    #[test]
+    fn a_run_that_is_parked_stays_as_it_is() {
+        let (mut machine, _) = fresh();
+        let mut apply = |command| machine.apply(command, Timestamp::UNIX_EPOCH);
+        let key = RequestKey::new(RequestKind::Tool, "t");
+        apply(Command::Start).unwrap();
+        apply(ask(key.clone())).unwrap();
+        apply(Command::Rejoin(key.clone())).unwrap();
+        assert_eq!(apply(Command::Stop(Stop::Park)), Ok(Vec::new()));
+        let withdrawn = Command::Close { request: Some(key.clone()), closing: Closing::Withdrawn };
+        assert_eq!(apply(withdrawn), Err(Refused::NotRunning), "its request stays open");
+        assert_eq!(apply(Command::Finish(Outcome::Cancelled)), Err(Refused::NotRunning));
+        let requests = machine.requests().clone();
+        let mut machine = RunMachine::restore(machine.run().clone(), 0).asking(requests);
+        let mut apply = |command| machine.apply(command, Timestamp::UNIX_EPOCH);
+        assert_eq!(apply(Command::Rejoin(key.clone())), Ok(Vec::new()));
+        let answered = Closing::Answered(Answer::Tool(Value::Null));
+        let closed = apply(Command::Close { request: Some(key.clone()), closing: answered });
+        assert_eq!(closed.map(|it| it.len()), Ok(2));
+        assert_eq!(apply(Command::Rejoin(key)), Err(Refused::NotWaiting));
     }
 
     #[test]

@@ -80,6 +80,12 @@ impl Audience {
         self.lock().is_empty()
     }
 
+    /// True while one of them is watched.
+    pub(super) fn is_there(&self, watched: &[Watched]) -> bool {
+        let all = self.lock();
+        watched.iter().filter_map(|it| all.get(it)).any(|it| it.watches > 0)
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<Watched, Seats>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -18,7 +18,7 @@ pub use error::{
     RunNotFound, RunUnreadable, SessionEnded, StartWriterError, WatchEnd, WatchError, WatchSessionError,
 };
 pub use retention::sweep_ended;
-pub use runs::{BeginLog, Runs, TakenUp};
+pub use runs::{BeginLog, Runs, TakenUp, Work};
 pub use session_runs::SessionRuns;
 pub use watch::Watch;
 pub use watch_session::SessionWatch;

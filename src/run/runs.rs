@@ -18,8 +18,8 @@ use super::{
 };
 use crate::{
     model::{
-        Answer, Closed, Closing, Command, IdempotencyKey, Position, Refused, RequestKey, Requests, Run,
-        RunId, RunMachine, RunState, SessionId, SessionPosition, Stop, WorkerKey, limits,
+        Answer, Closed, Closing, Command, Event, IdempotencyKey, Position, Refused, RequestKey, Requests,
+        Run, RunId, RunMachine, RunState, SessionId, SessionPosition, Stop, WorkerKey, limits,
     },
     runtime::{
         clock,
@@ -67,6 +67,15 @@ pub struct TakenUp {
     pub params: BTreeMap<String, String>,
     /// What is stored of it is damaged. It can be ended and no more: what comes now lies beyond the damage.
     pub damaged: bool,
+}
+
+/// What has become of the work at a run that was cut short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// It ended with the gateway.
+    Gone,
+    /// Somebody else does it, and goes on.
+    GoesOn,
 }
 
 impl Runs {
@@ -121,8 +130,9 @@ impl Runs {
         self.log.live().await
     }
 
-    /// Starts the writer of a run that was cut short.
-    pub async fn take_up(&self, run_id: RunId) -> Result<TakenUp, ReadRunError> {
+    /// Starts the writer of a run that was cut short: one whose workers are gone with their process or, as `work` says, one
+    /// at which somebody is still at work, who waits for what is asked.
+    pub async fn take_up(&self, run_id: RunId, work: Work) -> Result<TakenUp, ReadRunError> {
         let unread = |error| ReadRunError::new(run_id, &error);
         let run = self.log.run(run_id).await.map_err(unread)?;
         let params = self.log.params(run_id).await;
@@ -136,7 +146,12 @@ impl Runs {
             (params.map_err(unread)?, newest.map_err(unread)?.entries.pop())
         };
         let progress = newest.map_or(0, |it| it.event.progress_percent);
-        let (writer, handle) = Writer::new(RunMachine::restore(run.clone(), progress), self.log.clone());
+        let machine = RunMachine::restore(run.clone(), progress);
+        let machine = match work {
+            Work::GoesOn if !damaged => machine.asking(self.requests_of(run_id).await?),
+            _ => machine,
+        };
+        let (writer, handle) = Writer::new(machine, self.log.clone());
         self.live().insert(run_id, handle.clone());
         self.start_writer(&run, writer, &handle);
         Ok(TakenUp { writer: handle, run, params, damaged })
@@ -209,14 +224,25 @@ impl Runs {
     /// What the log of a run tells of what it asked.
     async fn requests_of(&self, run_id: RunId) -> Result<Requests, ReadRunError> {
         let mut requests = Requests::default();
+        self.fold(run_id, |event| requests.replay(&event.kind)).await?;
+        Ok(requests)
+    }
+
+    /// Shows `take` all events of a run that are there, in order, and keeps none of them.
+    pub async fn fold(&self, run_id: RunId, mut take: impl FnMut(&Event)) -> Result<(), ReadRunError> {
         let mut after = 0;
         loop {
             let read = self.log.read(run_id, after, limits::WATCH_BATCH_BYTES).await;
             let read = read.map_err(|error| ReadRunError::new(run_id, &error))?;
-            let Some(last) = read.entries.last() else { return Ok(requests) };
+            let Some(last) = read.entries.last() else { return Ok(()) };
             after = last.event.sequence;
-            read.entries.iter().for_each(|it| requests.replay(&it.event.kind));
+            read.entries.iter().for_each(|it| take(&it.event));
         }
+    }
+
+    /// True while somebody watches the run, or its session.
+    pub fn is_watched(&self, run_id: RunId, session_id: &SessionId) -> bool {
+        self.audience.is_there(&[Watched::Run(run_id), Watched::Session(session_id.clone())])
     }
 
     /// Begins to read a run's log at `position`.

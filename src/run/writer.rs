@@ -3,6 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use jiff::Timestamp;
+use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +26,7 @@ pub struct WriterHandle {
     room: Arc<Semaphore>,
     cancel: CancellationToken,
     at_once: CancellationToken,
+    left: CancellationToken,
 }
 
 /// Owns the state of one run.
@@ -34,6 +36,7 @@ pub(super) struct Writer {
     mailbox: mpsc::Receiver<Message>,
     cancel: CancellationToken,
     at_once: CancellationToken,
+    left: CancellationToken,
     /// Workers that wait for an answer; at most [`limits::OPEN_REQUESTS`].
     waiting: HashMap<RequestKey, oneshot::Sender<Answer>>,
     /// The log takes nothing more but the terminal event. The run's workers are told to stop; whoever finishes the run
@@ -103,6 +106,11 @@ impl WriterHandle {
         &self.at_once
     }
 
+    /// Set as soon as the run is left without an end because the gateway ends. Nobody has cancelled it.
+    pub fn is_left(&self) -> bool {
+        self.left.is_cancelled()
+    }
+
     /// Returns when the terminal event is in the log, or the run is left without one.
     pub async fn ended(&self) {
         self.mailbox.closed().await;
@@ -128,11 +136,21 @@ impl WriterHandle {
         request_id: RequestId,
         request: Request,
         deadline: Timestamp,
+        memo: Option<Box<Value>>,
     ) -> Result<oneshot::Receiver<Answer>, EmitError> {
         let (answer, receiver) = oneshot::channel();
         let key = RequestKey { kind: request.kind(), id: request_id.clone() };
-        let command = Command::Ask { request_id, request, deadline };
+        let command = Command::Ask { request_id, request, deadline, memo };
         self.send(command, |reply| Then::Await { request: key, answer, reply }).await?;
+        Ok(receiver)
+    }
+
+    /// Waits again for what was asked before the gateway was restarted. Refused when it is no longer open: then the log
+    /// tells how it ended.
+    pub async fn rejoin(&self, request: RequestKey) -> Result<oneshot::Receiver<Answer>, EmitError> {
+        let (answer, receiver) = oneshot::channel();
+        let command = Command::Rejoin(request.clone());
+        self.send(command, |reply| Then::Await { request, answer, reply }).await?;
         Ok(receiver)
     }
 
@@ -158,10 +176,11 @@ impl Writer {
             room: Arc::new(Semaphore::new(limits::WRITER_MAILBOX_KIB as usize)),
             cancel: CancellationToken::new(),
             at_once: CancellationToken::new(),
+            left: CancellationToken::new(),
         };
-        let (cancel, at_once) = (handle.cancel.clone(), handle.at_once.clone());
+        let (cancel, at_once, left) = (handle.cancel.clone(), handle.at_once.clone(), handle.left.clone());
         let waiting = HashMap::new();
-        (Self { machine, log, mailbox, cancel, at_once, waiting, full: false, lost: false }, handle)
+        (Self { machine, log, mailbox, cancel, at_once, left, waiting, full: false, lost: false }, handle)
     }
 
     /// Writes until the terminal event is in the log, or the run is left without one.
@@ -231,6 +250,10 @@ impl Writer {
                 self.lost = error != EmitError::Full;
                 return self.cancel.cancel();
             }
+        }
+        if self.machine.is_left() {
+            // Before anybody is told to stop, so that who is told knows why.
+            self.left.cancel();
         }
         for taken in taken {
             self.tell(taken);

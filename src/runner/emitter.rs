@@ -6,7 +6,8 @@ use std::{
     time::Duration,
 };
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::{
     model::{
-        ClientView, Closing, Draft, EventKind, NodeState, Request, RequestId, RequestKey, RunError,
+        ClientView, Closing, Command, Draft, EventKind, NodeState, Request, RequestId, RequestKey, RunError,
         WorkerKey, limits,
     },
     run::{EmitError, WriterHandle},
@@ -110,6 +111,17 @@ impl Emitter {
 
     /// Asks something of the client; the wait for the answer ends with the worker's deadline for such requests.
     pub async fn ask(&self, request_id: RequestId, request: Request) -> Result<Pending, AskError> {
+        self.ask_noted(request_id, request, None, None).await
+    }
+
+    /// The same with an earlier deadline, where there is one, and with a memo for the worker itself.
+    pub(super) async fn ask_noted(
+        &self,
+        request_id: RequestId,
+        request: Request,
+        until: Option<Timestamp>,
+        memo: Option<Box<Value>>,
+    ) -> Result<Pending, AskError> {
         check_name(&request_id.0)?;
         let request = match request {
             Request::Input { prompt } => Request::Input { prompt: cut(prompt) },
@@ -124,11 +136,58 @@ impl Emitter {
         };
         let key = RequestKey { kind: request.kind(), id: request_id.clone() };
         let time = SignedDuration::try_from(self.deadlines.of(key.kind)).unwrap_or(SignedDuration::MAX);
-        let deadline = clock::now().saturating_add(time).unwrap_or(jiff::Timestamp::MAX);
+        let deadline = clock::now().saturating_add(time).unwrap_or(Timestamp::MAX);
+        let deadline = until.map_or(deadline, |it| it.min(deadline));
         // Noted first: whoever is dropped while he asks may have asked.
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(key.clone());
-        let answer = self.writer.ask(request_id, request, deadline).await?;
+        let answer = self.writer.ask(request_id, request, deadline, memo).await?;
         Ok(Pending::new(key, deadline, answer, self.writer.clone(), &self.waits))
+    }
+
+    /// Waits again for what was asked before the gateway was restarted. Refused when it is no longer open.
+    pub(super) async fn rejoin(&self, key: RequestKey, deadline: Timestamp) -> Result<Pending, EmitError> {
+        let answer = self.writer.rejoin(key.clone()).await?;
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(key.clone());
+        Ok(Pending::new(key, deadline, answer, self.writer.clone(), &self.waits))
+    }
+
+    /// Says something and waits until it is in the log.
+    pub(super) async fn record(&self, draft: Draft) -> Result<(), StopWork> {
+        self.writer.apply(Command::Emit(self.fitted(draft))).await?;
+        Ok(())
+    }
+
+    /// What tells that this worker is `percent` done.
+    pub(super) fn progress_draft(&self, percent: u8, message: impl Into<String>) -> Draft {
+        Draft::new(EventKind::Progress, message).with_progress(self.progress.set(&self.key, percent))
+    }
+
+    /// What tells that this worker is at work.
+    pub(super) fn running_draft(&self) -> Draft {
+        let (worker_key, error) = (self.key.clone(), String::new());
+        let kind = EventKind::Node { worker_key, state: NodeState::Running, progress_percent: 0, error };
+        Draft::new(kind, "")
+    }
+
+    /// Asks the run to stop, as a client would.
+    pub(super) async fn cancel_run(&self, reason: String) {
+        // A run that has ended needs no more.
+        drop(self.writer.apply(Command::Cancel { reason }).await);
+    }
+
+    /// True when the run has no other worker.
+    pub(super) fn is_alone(&self) -> bool {
+        !self.progress.has_several()
+    }
+
+    /// True once the run is left without an end because the gateway ends: nobody has cancelled it.
+    pub(super) fn is_left(&self) -> bool {
+        self.writer.is_left()
+    }
+
+    /// Returns when the terminal event is in the log, or the run is left without one.
+    pub(super) async fn ended(&self) {
+        self.writer.ended().await;
     }
 
     /// Takes back what the worker has asked and nobody has answered: it waits no more.
@@ -161,7 +220,12 @@ impl Emitter {
         self.emit(Draft::new(kind, "").with_progress(self.progress.overall())).await
     }
 
-    async fn emit(&self, mut draft: Draft) -> Result<(), StopWork> {
+    async fn emit(&self, draft: Draft) -> Result<(), StopWork> {
+        Ok(self.writer.emit(self.fitted(draft)).await?)
+    }
+
+    /// The same, cut to size.
+    fn fitted(&self, mut draft: Draft) -> Draft {
         draft.message = cut(draft.message);
         if let Some(view) = &mut draft.view {
             self.context.name_nodes(view);
@@ -170,7 +234,7 @@ impl Emitter {
             draft.view = None;
             draft.message = format!("{} [{left_out}]", draft.message).trim_start().to_owned();
         }
-        Ok(self.writer.emit(draft).await?)
+        draft
     }
 }
 
@@ -195,6 +259,12 @@ impl RunProgress {
 
     fn has_several(&self) -> bool {
         self.workers.lock().unwrap_or_else(PoisonError::into_inner).len() > 1
+    }
+}
+
+impl From<StopWork> for EmitError {
+    fn from(StopWork(error): StopWork) -> Self {
+        error
     }
 }
 

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     model::{NodeState, Outcome, RunError, SessionUpdate, Usage, WorkerKey},
-    run::WriterHandle,
+    run::{Work, WriterHandle},
 };
 
 /// What the execution of every run shares.
@@ -35,6 +35,7 @@ struct Execution<'a> {
     request: Arc<RunRequest>,
     context: Arc<RunContext>,
     writer: WriterHandle,
+    work: Work,
     progress: Arc<RunProgress>,
     /// The key of the worker at the end of the DAG, as it is declared.
     end: WorkerKey,
@@ -49,6 +50,7 @@ impl Executor {
         request: Arc<RunRequest>,
         context: Arc<RunContext>,
         writer: WriterHandle,
+        work: Work,
     ) -> (Outcome, Option<SessionUpdate>) {
         let plan = match Plan::make(&context.resolver(&request.session), &request) {
             Ok(plan) => plan,
@@ -57,7 +59,7 @@ impl Executor {
         let progress = Arc::new(RunProgress::new(plan.weights()));
         let cancel = writer.cancelled().child_token();
         let end = plan.end().unwrap_or_else(|| request.pipeline_id.clone());
-        let execution = Execution { executor: self, request, context, writer, progress, end, cancel };
+        let execution = Execution { executor: self, request, context, writer, work, progress, end, cancel };
         execution.run(plan).await
     }
 }
@@ -107,6 +109,7 @@ impl<'a> Execution<'a> {
             context: self.context.clone(),
             emitter: self.emitter(&key, node.worker.spec().deadlines),
             cancel: self.cancel.clone(),
+            resumed: self.work == Work::GoesOn,
         };
         let Executor { cache, time_limits, .. } = self.executor;
         async move { (key, run_node(node.worker, task, cache, *time_limits).await) }

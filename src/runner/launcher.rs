@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::{Contexts, RunRequest, cache::Cache, execute::Executor, node::TimeLimits};
 use crate::{
     model::{Command, Draft, EventKind, Outcome, RunId, Session, SessionId, SessionUpdate},
-    run::WriterHandle,
+    run::{Work, WriterHandle},
     runtime::task::{self, TaskKind},
     session::Sessions,
 };
@@ -82,9 +82,16 @@ impl Launcher {
         // Boxed, because the end of a run launches the next one.
         Box::pin(async move {
             let started = writer.apply(Command::Start).await.is_ok();
-            let execution = async move { launcher.execute(request, writer, started).await };
+            let execution = async move { launcher.execute(request, writer, started, Work::Gone).await };
             task::spawn(TaskKind::RunExecution, execution);
         })
+    }
+
+    /// Goes on with a run that had begun before the gateway was restarted and that is still worked at.
+    pub(super) fn resume(&self, request: RunRequest, writer: WriterHandle) {
+        let launcher = self.clone();
+        let execution = async move { launcher.execute(request, writer, true, Work::GoesOn).await };
+        task::spawn(TaskKind::RunExecution, execution);
     }
 
     /// Keeps a run whose log has begun until its session is passed on to it.
@@ -155,13 +162,13 @@ impl Launcher {
         }
     }
 
-    async fn execute(self, request: RunRequest, writer: WriterHandle, started: bool) {
+    async fn execute(self, request: RunRequest, writer: WriterHandle, started: bool, work: Work) {
         let request = Arc::new(request);
         let run_id = request.run_id;
         let session_id = request.session.session_id.clone();
         let context = self.contexts.of(&session_id);
         let (outcome, learnt) = if started {
-            self.executor.execute(request, context, writer.clone()).await
+            self.executor.execute(request, context, writer.clone(), work).await
         } else {
             // It has ended before, or its log is full.
             (Outcome::Cancelled, None)

@@ -10,6 +10,7 @@ mod launcher;
 pub mod llm;
 pub mod mcp;
 mod node;
+mod orchestrator;
 mod pending;
 mod plan;
 pub mod repo;
@@ -20,11 +21,15 @@ mod size;
 mod tests;
 mod tool;
 mod worker;
+mod worker_settings;
 
-pub use command::{CommandSettings, CommandWorker};
+pub use command::CommandWorker;
 pub use context::{Contexts, RunContext, Services};
 pub use emitter::{AskError, Emitter, StopWork};
 pub use launcher::{Launcher, RunnerSettings};
+pub use orchestrator::{
+    BadPush, OrchestratorSettingsError, OrchestratorWorker, Orchestrators, PushRefused, Pushed,
+};
 pub use pending::{Deadlines, NoAnswer, Pending};
 pub use plan::PlanError;
 pub use resolver::{Catalog, CatalogError, Resolver};
@@ -36,3 +41,4 @@ pub use tool::{
 pub use worker::{
     Backend, Inputs, Restart, RunRequest, Task, UndeclaredRead, Worker, WorkerOutput, WorkerSpec,
 };
+pub use worker_settings::{DeclaredBackend, WorkerSettings, WorkerSettingsError};

@@ -109,6 +109,15 @@ impl Pending {
     }
 }
 
+/// What a worker is told of how its request ended.
+pub(super) fn outcome(closing: Closing) -> Result<Answer, NoAnswer> {
+    match closing {
+        Closing::Answered(answer) => Ok(answer),
+        Closing::Expired => Err(NoAnswer::Expired),
+        Closing::Withdrawn => Err(NoAnswer::Stopped),
+    }
+}
+
 impl Waits {
     /// How long at least one request was open, until now.
     pub(super) fn total(&self) -> Duration {

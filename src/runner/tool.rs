@@ -142,19 +142,12 @@ impl ToolError {
 pub async fn call_tool(task: &Task, call: ToolCall) -> Result<Value, ToolError> {
     check_name(&call.id)?;
     permit_tool(task, &call).await?;
-    if let Some((server, tool)) = call.name.split_once('/')
-        && let Some(result) = call_server(task, server, tool, &call.args).await
-    {
-        return result.map_err(ToolError::Failed);
+    if let Some((server, tool)) = on_server(task, &call.name) {
+        return call_server(task, server, tool, &call.args).await.map_err(ToolError::Failed);
     }
     let request = Request::Tool { tool_name: call.name, args: call.args };
     let pending = task.emitter.ask(RequestId(call.id), request).await?;
-    match answer(task, pending).await {
-        Ok(Answer::Tool(result)) => Ok(result),
-        Ok(Answer::ToolFailed(error)) => Err(ToolError::Failed(error)),
-        Ok(_) | Err(NoAnswer::Stopped) => Err(ToolError::Stopped),
-        Err(NoAnswer::Expired) => Err(ToolError::Timeout),
-    }
+    tool_result(answer(task, pending).await)
 }
 
 /// Returns when a call may be made; asks for an approval where the rules want one.
@@ -169,6 +162,13 @@ pub async fn permit_tool(task: &Task, call: &ToolCall) -> Result<(), ToolError> 
         }
         Verdict::RequireApproval => {}
     }
+    let (approval_id, request) = approval_of(call);
+    let pending = task.emitter.ask(approval_id, request).await?;
+    permission(answer(task, pending).await)
+}
+
+/// What is asked before a call that somebody has to approve.
+pub(super) fn approval_of(call: &ToolCall) -> (RequestId, Request) {
     let arguments: String = call.args.to_string().chars().take(SUMMARY_CHARS).collect();
     let request = Request::Approval {
         tool_call_id: call.id.clone(),
@@ -179,8 +179,12 @@ pub async fn permit_tool(task: &Task, call: &ToolCall) -> Result<(), ToolError> 
     // Approvals have names of their own, so that of the call will do as well.
     let approval_id =
         if approval_id.len() > limits::REQUEST_ID_BYTES { call.id.clone() } else { approval_id };
-    let pending = task.emitter.ask(RequestId(approval_id), request).await?;
-    match answer(task, pending).await {
+    (RequestId(approval_id), request)
+}
+
+/// What the answer to [`approval_of`] a call means for it.
+pub(super) fn permission(answer: Result<Answer, NoAnswer>) -> Result<(), ToolError> {
+    match answer {
         Ok(Answer::Approved { .. }) => Ok(()),
         Ok(Answer::Rejected { reason }) => Err(ToolError::Rejected { reason }),
         Ok(_) | Err(NoAnswer::Stopped) => Err(ToolError::Stopped),
@@ -197,20 +201,38 @@ async fn answer(task: &Task, pending: Pending) -> Result<Answer, NoAnswer> {
     }
 }
 
-/// Calls a tool of an MCP server; gives its result, or why there is none. `None` when no such server is configured.
-async fn call_server(task: &Task, server: &str, tool: &str, args: &Value) -> Option<Result<Value, String>> {
+/// What the client's answer to a call means for it.
+pub(super) fn tool_result(answer: Result<Answer, NoAnswer>) -> Result<Value, ToolError> {
+    match answer {
+        Ok(Answer::Tool(result)) => Ok(result),
+        Ok(Answer::ToolFailed(error)) => Err(ToolError::Failed(error)),
+        Ok(_) | Err(NoAnswer::Stopped) => Err(ToolError::Stopped),
+        Err(NoAnswer::Expired) => Err(ToolError::Timeout),
+    }
+}
+
+/// The MCP server of a tool and the tool's name there, where such a server is configured.
+pub(super) fn on_server<'a>(task: &Task, name: &'a str) -> Option<(&'a str, &'a str)> {
+    name.split_once('/').filter(|(server, _)| task.context.tools().has(server))
+}
+
+/// Calls a tool of an MCP server; gives its result, or why there is none.
+pub(super) async fn call_server(
+    task: &Task,
+    server: &str,
+    tool: &str,
+    args: &Value,
+) -> Result<Value, String> {
     match task.context.tools().call(server, tool, args.clone(), &task.cancel).await {
-        Ok(McpOutput { is_error: true, text, .. }) => Some(Err(text)),
+        Ok(McpOutput { is_error: true, text, .. }) => Err(text),
         Ok(McpOutput { text, structured, content, .. }) => {
-            Some(Ok(json!({"text": text, "structured": structured, "content": content})))
+            Ok(json!({"text": text, "structured": structured, "content": content}))
         }
-        Err(McpError::UnknownServer { .. }) => None,
         // The worker is no client: what the server said helps it to do better next time.
-        Err(error @ McpError::Refused { .. }) => {
-            let McpError::Refused { said, .. } = &error else { return None };
-            Some(Err(format!("{error}: {said}")))
-        }
-        Err(error) => Some(Err(error.to_string())),
+        Err(error) => Err(match &error {
+            McpError::Refused { said, .. } => format!("{error}: {said}"),
+            _ => error.to_string(),
+        }),
     }
 }
 

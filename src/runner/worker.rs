@@ -66,6 +66,8 @@ pub enum Restart {
     Interrupt,
     /// Its workers begin again from the start when the gateway is back. For workers whose work may be done twice.
     Rerun,
+    /// They go on where they are: whoever works at them outlives the gateway. Only for runs of one worker.
+    Resume,
 }
 
 /// Who runs a worker.
@@ -75,6 +77,8 @@ pub enum Backend {
     Builtin,
     /// A program of the user.
     Command,
+    /// A program that is reached over HTTP and pushes what it does.
+    Orchestrator,
     /// Made for one session.
     Session,
 }
@@ -105,6 +109,8 @@ pub struct Task {
     pub emitter: Emitter,
     /// Cancelled when the worker is to stop.
     pub cancel: CancellationToken,
+    /// True when the run was cut short and somebody who outlived the gateway is still at work for this worker.
+    pub resumed: bool,
 }
 
 /// Outputs of required workers, and of no others.
@@ -155,6 +161,7 @@ impl Backend {
         match self {
             Self::Builtin => "builtin",
             Self::Command => "command",
+            Self::Orchestrator => "orchestrator",
             Self::Session => "session",
         }
     }

@@ -10,20 +10,27 @@ pub struct Backoff {
     next: Duration,
     first: Duration,
     longest: Duration,
+    /// The share of a pause that chance may take away.
+    scatter: f64,
 }
 
 impl Backoff {
     /// Pauses around `first`, then around twice as long each time, up to `longest`.
     pub fn new(first: Duration, longest: Duration) -> Self {
-        Self { next: first, first, longest }
+        Self { next: first, first, longest, scatter: 0.5 }
     }
 
-    /// The pause before the next try: between half and all of its nominal length.
+    /// The same, of whose pauses chance takes away at most the share `scatter`, from 0 to 1.
+    #[must_use]
+    pub fn scattered_by(self, scatter: f64) -> Self {
+        Self { scatter, ..self }
+    }
+
+    /// The pause before the next try: between half and all of its nominal length, unless scattered otherwise.
     pub fn pause(&mut self) -> Duration {
         let nominal = self.next;
         self.next = (nominal * 2).min(self.longest);
-        let half = nominal / 2;
-        half + half.mul_f64(scatter())
+        nominal.mul_f64(1.0 - self.scatter * scatter())
     }
 
     /// Begins again after a success.

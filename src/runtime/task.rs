@@ -31,6 +31,8 @@ pub enum TaskKind {
     RunExecution,
     /// Runs one worker. Ends with it; dropped when it outlives its cancellation by the grace time.
     Worker,
+    /// Tells an orchestrator that its run is not wanted any more. Ends with the last try.
+    Notice,
     /// Reads what a child process writes. Ends with the process.
     ProcessOutput,
     /// Drops what is no longer kept, again and again. Ends when the gateway stops.
@@ -50,9 +52,12 @@ impl TaskKind {
     /// What a panic in a task of this kind does.
     pub fn on_panic(self) -> OnPanic {
         match self {
-            Self::Connection | Self::Socket | Self::Operation | Self::Worker | Self::ProcessOutput => {
-                OnPanic::Contained
-            }
+            Self::Connection
+            | Self::Socket
+            | Self::Operation
+            | Self::Worker
+            | Self::Notice
+            | Self::ProcessOutput => OnPanic::Contained,
             Self::Listener
             | Self::RunWriter
             | Self::RunGuard

@@ -201,6 +201,7 @@ mod tests {
             progress_percent: 0,
             view: Some(crate::model::ClientView::llm_response("p", &decoy)),
             kind: EventKind::Complete { output: json!({"cursor": cursor, "text": decoy}), usage: None },
+            memo: None,
         };
         let entry = Arc::new(Entry::new(event));
         let in_session = SessionEntry { entry: entry.clone(), cursor: "of_session".to_owned() };

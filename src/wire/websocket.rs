@@ -233,6 +233,7 @@ mod tests {
             progress_percent: 40,
             view: None,
             kind,
+            memo: Some(Box::new(json!("the worker's own"))),
         })
     }
 

@@ -20,6 +20,7 @@ mod http;
 mod killed;
 mod lifecycle;
 mod mcp;
+mod orchestrator;
 mod proxies;
 mod recovery;
 mod repositories;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         killed::trials(),
         lifecycle::trials(),
         mcp::trials(),
+        orchestrator::trials(),
         proxies::trials(),
         recovery::trials(),
         repositories::trials(),

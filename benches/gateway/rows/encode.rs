@@ -68,7 +68,7 @@ pub(crate) fn measure(options: &Options, table: &mut Table) {
 fn event(kind: EventKind, view: Option<ClientView>) -> Event {
     let message = if view.is_some() { "The plan has changed".to_owned() } else { String::new() };
     let (run_id, time) = (clock::new_run_id(), clock::now());
-    Event { run_id, sequence: 1234, time, message, progress_percent: 40, view, kind }
+    Event { run_id, sequence: 1234, time, message, progress_percent: 40, view, kind, memo: None }
 }
 
 fn graph() -> Graph {

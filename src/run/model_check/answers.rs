@@ -130,7 +130,7 @@ async fn ask_and_wait(writer: WriterHandle, asked: oneshot::Sender<()>) -> (Opti
     writer.apply(Command::Start).await.unwrap();
     let request = Request::Tool { tool_name: "t".to_owned(), args: json!(null) };
     let deadline = Timestamp::UNIX_EPOCH;
-    let pending = writer.ask(key().id, request, deadline).await.unwrap();
+    let pending = writer.ask(key().id, request, deadline, None).await.unwrap();
     let refused = close(writer.clone(), Closing::Withdrawn).await;
     assert!(refused.is_err(), "what is awaited is not taken back");
     asked.send(()).unwrap();

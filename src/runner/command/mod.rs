@@ -4,8 +4,6 @@
 mod lines;
 mod message;
 mod process;
-mod settings;
 mod worker;
 
-pub use settings::CommandSettings;
 pub use worker::CommandWorker;

@@ -13,7 +13,6 @@ use tokio::{
 };
 
 use super::{
-    CommandSettings,
     lines::{Line, Lines},
     message::{Begin, Said, decision, input_answer, tool_result},
     process::{Pipes, Process},
@@ -22,8 +21,8 @@ use crate::{
     model::{Answer, ClientView, Refused, Request, RequestId, RunError, WorkerKey, limits},
     run::EmitError,
     runner::{
-        AskError, Backend, NoAnswer, Pending, Task, ToolCall, ToolError, Worker, WorkerOutput, WorkerSpec,
-        call_tool,
+        AskError, Backend, NoAnswer, Pending, Task, ToolCall, ToolError, Worker, WorkerOutput,
+        WorkerSettings, WorkerSpec, call_tool,
     },
 };
 
@@ -61,20 +60,8 @@ struct Work<'a> {
 
 impl CommandWorker {
     /// The worker `key`, started in `folder`.
-    pub fn new(key: WorkerKey, settings: CommandSettings, folder: PathBuf) -> Self {
-        let deadlines = settings.deadlines();
-        let spec = WorkerSpec {
-            key,
-            description: settings.description,
-            requires: settings.requires,
-            backend: Backend::Command,
-            weight: settings.weight,
-            timeout: settings.timeout,
-            deadlines,
-            cache_version: settings.cache_version,
-            restart: settings.restart,
-        };
-        Self { spec, command: settings.command, folder }
+    pub fn new(key: WorkerKey, settings: WorkerSettings, folder: PathBuf) -> Self {
+        Self { spec: settings.spec(key, Backend::Command), command: settings.command, folder }
     }
 
     fn begin(&self, task: &Task) -> Value {

@@ -84,6 +84,11 @@ impl McpRegistry {
         self.servers.is_empty()
     }
 
+    /// True when a server of this name is configured.
+    pub fn has(&self, server: &str) -> bool {
+        self.servers.contains_key(server)
+    }
+
     /// Asks all servers for their tools, side by side. In the order of their names; one that fails stands in its place
     /// with the reason.
     pub async fn tools(&self) -> Vec<McpServerTools> {

@@ -182,6 +182,7 @@ fn asked() -> [Command; 3] {
         request_id: RequestId("q".into()),
         request: Request::Input { prompt: "?".into() },
         deadline: jiff::Timestamp::MAX,
+        memo: None,
     };
     [Command::Start, Command::Emit(Draft::log("half done").with_progress(50)), ask]
 }

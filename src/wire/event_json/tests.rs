@@ -133,8 +133,10 @@ fn an_event_is_canonical_json_with_its_first_fields_always_there() {
         progress_percent: 0,
         view: Some(ClientView::graph("p", Graph { nodes, edges: vec![] })),
         kind: EventKind::Complete { output: json!({"n": 1, "x": [null, true]}), usage: None },
+        memo: Some(Box::new("the worker's own".into())),
     };
     let text = String::from_utf8(event_json(&event).to_vec()).unwrap();
+    assert!(!text.contains("the worker's own"), "{text}");
     let begin = concat!(
         r#"{"eventType":"EVENT_TYPE_COMPLETE","message":"","progressPercent":0,"#,
         r#""clientView":{"phase":"p","graph":{"nodes":[{"uid":"a","label":"A"}]}},"#,

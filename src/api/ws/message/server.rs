@@ -42,9 +42,11 @@ impl Told {
         let (code, retryable) = match cause.code() {
             Code::InvalidArgument => ("invalid_message", false),
             Code::NotFound => ("not_found", false),
-            Code::AlreadyExists | Code::FailedPrecondition | Code::OutOfRange | Code::Unimplemented => {
-                ("failed_precondition", false)
-            }
+            Code::AlreadyExists
+            | Code::FailedPrecondition
+            | Code::Aborted
+            | Code::OutOfRange
+            | Code::Unimplemented => ("failed_precondition", false),
             Code::ResourceExhausted => ("resource_exhausted", true),
             Code::Unauthenticated | Code::PermissionDenied => ("unauthorized", false),
             // The gateway is about to end, or cannot store at present.

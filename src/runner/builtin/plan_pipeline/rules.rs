@@ -137,14 +137,14 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::runner::{Catalog, CommandSettings, CommandWorker};
+    use crate::runner::{Catalog, CommandWorker, WorkerSettings};
 
     fn resolver() -> Resolver {
         let mut catalog = Catalog::builtin();
         for (key, description) in [("lint", "Finds style problems"), ("count", "counts the lines of a file")]
         {
             let settings = format!("command = ['true']\ndescription = '{description}'");
-            let settings: CommandSettings = toml::from_str(&settings).unwrap();
+            let settings: WorkerSettings = toml::from_str(&settings).unwrap();
             catalog.add(Arc::new(CommandWorker::new(key.into(), settings, ".".into()))).unwrap();
         }
         Resolver::new(Arc::new(catalog), [])

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, io};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::record::{HEADER, Header, Kind};
 use crate::model::{ClientView, Digest, Event, EventKind, IdempotencyKey, Run, RunId};
@@ -38,6 +39,8 @@ struct EventRef<'a> {
     message: &'a str,
     #[serde(rename = "v", skip_serializing_if = "Option::is_none")]
     view: &'a Option<ClientView>,
+    #[serde(rename = "w", skip_serializing_if = "Option::is_none")]
+    memo: &'a Option<Box<Value>>,
 }
 
 #[derive(Deserialize)]
@@ -48,6 +51,8 @@ struct EventOwned {
     message: String,
     #[serde(rename = "v", default)]
     view: Option<ClientView>,
+    #[serde(rename = "w", default)]
+    memo: Option<Box<Value>>,
 }
 
 /// A record that waits for its commit number, which stands in its header.
@@ -102,7 +107,8 @@ impl Record {
         for event in events {
             let start = bytes.len();
             bytes.extend_from_slice(&[0; EVENT_HEADER]);
-            let parts = EventRef { kind: &event.kind, message: &event.message, view: &event.view };
+            let Event { kind, message, view, memo, .. } = event;
+            let parts = EventRef { kind, message, view, memo };
             // Writing to memory fails for no value of these types.
             drop(serde_json::to_writer(&mut bytes, &parts));
             let text = length(bytes.len() - start - EVENT_HEADER);
@@ -189,7 +195,7 @@ pub(super) fn events_of(header: &Header, payload: &[u8], mut take: impl FnMut(Ev
             front[4], front[5], front[6], front[7], front[8], front[9], front[10], front[11],
         ]);
         let (text, after) = after.split_at_checked(length).ok_or_else(malformed)?;
-        let EventOwned { kind, message, view } = parse(text)?;
+        let EventOwned { kind, message, view, memo } = parse(text)?;
         let time = timestamp(time);
         take(Event {
             run_id: header.run_id,
@@ -199,6 +205,7 @@ pub(super) fn events_of(header: &Header, payload: &[u8], mut take: impl FnMut(Ev
             progress_percent: front[12],
             view,
             kind,
+            memo,
         });
         rest = after;
     }
