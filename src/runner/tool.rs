@@ -169,7 +169,7 @@ pub async fn permit_tool(task: &Task, call: &ToolCall) -> Result<(), ToolError> 
         }
         Verdict::RequireApproval => {}
     }
-    let arguments: String = call.args.to_string().chars().take(SUMMARY_CHARS).collect();
+    let arguments = beginning(&call.args.to_string());
     let request = Request::Approval {
         tool_call_id: call.id.clone(),
         tool_name: call.name.clone(),
@@ -185,6 +185,16 @@ pub async fn permit_tool(task: &Task, call: &ToolCall) -> Result<(), ToolError> 
         Ok(Answer::Rejected { reason }) => Err(ToolError::Rejected { reason }),
         Ok(_) | Err(NoAnswer::Stopped) => Err(ToolError::Stopped),
         Err(NoAnswer::Expired) => Err(ToolError::ApprovalTimeout),
+    }
+}
+
+/// What is shown of the arguments to who decides. What is not shown is told: it may matter most.
+fn beginning(arguments: &str) -> String {
+    let mut rest = arguments.chars();
+    let shown: String = rest.by_ref().take(SUMMARY_CHARS).collect();
+    match rest.count() {
+        0 => shown,
+        more => format!("{shown} … [{more} more characters are not shown]"),
     }
 }
 
@@ -234,6 +244,13 @@ mod tests {
         ] {
             assert_eq!(policy.verdict(name), verdict, "{name}");
         }
+    }
+
+    #[test]
+    fn what_is_not_shown_of_long_arguments_is_told() {
+        let short = "ä".repeat(SUMMARY_CHARS);
+        assert_eq!(beginning(&short), short);
+        assert_eq!(beginning(&format!("{short}bcd")), format!("{short} … [3 more characters are not shown]"));
     }
 
     #[test]
