@@ -188,16 +188,6 @@ pub async fn permit_tool(task: &Task, call: &ToolCall) -> Result<(), ToolError> 
     }
 }
 
-/// What is shown of the arguments to who decides. What is not shown is told: it may matter most.
-fn beginning(arguments: &str) -> String {
-    let mut rest = arguments.chars();
-    let shown: String = rest.by_ref().take(SUMMARY_CHARS).collect();
-    match rest.count() {
-        0 => shown,
-        more => format!("{shown} … [{more} more characters are not shown]"),
-    }
-}
-
 /// Calls a tool of an MCP server; gives its result, or why there is none. `None` when no such server is configured.
 async fn call_server(task: &Task, server: &str, tool: &str, args: &Value) -> Option<Result<Value, String>> {
     match task.context.tools().call(server, tool, args.clone(), &task.cancel).await {
@@ -212,6 +202,16 @@ async fn call_server(task: &Task, server: &str, tool: &str, args: &Value) -> Opt
             Some(Err(format!("{error}: {said}")))
         }
         Err(error) => Some(Err(error.to_string())),
+    }
+}
+
+/// What is shown of the arguments to who decides. What is not shown is told: it may matter most.
+fn beginning(arguments: &str) -> String {
+    let mut rest = arguments.chars();
+    let shown: String = rest.by_ref().take(SUMMARY_CHARS).collect();
+    match rest.count() {
+        0 => shown,
+        more => format!("{shown} … [{more} more characters are not shown]"),
     }
 }
 
