@@ -92,6 +92,10 @@ impl Gateway {
 
 /// The configuration in force.
 fn printed(options: &Options) -> String {
-    let printed = Command::new(&options.binary).args(["serve", "--print-config"]).output().unwrap();
+    let mut command = Command::new(&options.binary);
+    // What is said to this program is no key of the gateway's configuration.
+    command.args(["serve", "--print-config"]).env_remove(crate::options::BINARY);
+    let printed = command.output().unwrap();
+    assert!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
     String::from_utf8_lossy(&printed.stdout).into_owned()
 }

@@ -20,7 +20,7 @@ pub(crate) struct Options {
 }
 
 /// Another gateway than the one that cargo has built beside this program.
-const BINARY: &str = "RUNGATE_BENCH_BINARY";
+pub(crate) const BINARY: &str = "RUNGATE_BENCH_BINARY";
 
 const USAGE: &str = "cargo bench --bench gateway [-- [--quick] [--full] [--unpinned] [--repeat N] [ROW ...]]";
 

@@ -28,6 +28,9 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest answer that is taken: a page of 200 runs and an event with its largest text and view fit well.
 const MESSAGE_BYTES: usize = 16 << 20;
 
+/// What the gateway is told as the reason of a decision.
+const DECISION_REASON: &str = "decided at the terminal";
+
 /// The cookie that names the session.
 const COOKIE_NAME: &str = "rungate_session_id";
 
@@ -91,21 +94,40 @@ impl Client {
         Ok(answer.map_err(|status| self.failure(&status))?.into_inner().run_id)
     }
 
-    /// Answers the run; gives the id of the run that handles the answer.
+    /// Answers the run, or the question of it that has the name; gives the id of the run that handles the answer.
     pub(super) async fn submit_input(
         &mut self,
         session_id: &str,
         run_id: &str,
         input: &str,
+        request_id: &str,
     ) -> Result<String, Failure> {
         let request = v1::SubmitRunInputRequest {
             session_id: session_id.to_owned(),
             run_id: run_id.to_owned(),
             input: input.to_owned(),
-            input_request_id: String::new(),
+            input_request_id: request_id.to_owned(),
         };
         let answer = self.rpc.submit_run_input(request).await;
         Ok(answer.map_err(|status| self.failure(&status))?.into_inner().run_id)
+    }
+
+    /// Decides on an approval.
+    pub(super) async fn submit_approval(
+        &mut self,
+        run_id: &str,
+        approval_id: &str,
+        approve: bool,
+    ) -> Result<(), Failure> {
+        let decision = if approve { v1::Decision::Approve } else { v1::Decision::Reject };
+        let request = v1::SubmitApprovalRequest {
+            run_id: run_id.to_owned(),
+            approval_id: approval_id.to_owned(),
+            decision: decision.into(),
+            reason: DECISION_REASON.to_owned(),
+        };
+        let answer = self.rpc.submit_approval(request).await;
+        answer.map(|_| ()).map_err(|status| self.failure(&status))
     }
 
     /// Begins to read a run's events.

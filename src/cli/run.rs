@@ -237,7 +237,7 @@ impl Talk<'_> {
         let mut tries = 0;
         loop {
             tries += 1;
-            let sent = self.client.submit_input(&self.session_id, run_id, text);
+            let sent = self.client.submit_input(&self.session_id, run_id, text, "");
             match self.interrupts.or(sent).await {
                 Err(cause) if cause.is_transient() && tries < SUBMIT_TRIES => {
                     self.out.notice(&format!("the answer was not handed over: {}; again", cause.cause()))?;

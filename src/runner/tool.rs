@@ -169,7 +169,7 @@ pub async fn permit_tool(task: &Task, call: &ToolCall) -> Result<(), ToolError> 
 
 /// What is asked before a call that somebody has to approve.
 pub(super) fn approval_of(call: &ToolCall) -> (RequestId, Request) {
-    let arguments: String = call.args.to_string().chars().take(SUMMARY_CHARS).collect();
+    let arguments = beginning(&call.args.to_string());
     let request = Request::Approval {
         tool_call_id: call.id.clone(),
         tool_name: call.name.clone(),
@@ -236,6 +236,16 @@ pub(super) async fn call_server(
     }
 }
 
+/// What is shown of the arguments to who decides. What is not shown is told: it may matter most.
+fn beginning(arguments: &str) -> String {
+    let mut rest = arguments.chars();
+    let shown: String = rest.by_ref().take(SUMMARY_CHARS).collect();
+    match rest.count() {
+        0 => shown,
+        more => format!("{shown} … [{more} more characters are not shown]"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -265,6 +275,13 @@ mod tests {
         ] {
             assert_eq!(policy.verdict(name), verdict, "{name}");
         }
+    }
+
+    #[test]
+    fn what_is_not_shown_of_long_arguments_is_told() {
+        let short = "ä".repeat(SUMMARY_CHARS);
+        assert_eq!(beginning(&short), short);
+        assert_eq!(beginning(&format!("{short}bcd")), format!("{short} … [3 more characters are not shown]"));
     }
 
     #[test]

@@ -22,8 +22,9 @@ restart = "rerun"
 command = ["sh", "-c", '''
 read -r task
 mark=$(printf '%s' "$task" | sed 's/.*"mark":"\([^"]*\)".*/\1/')
+mkdir "$mark" 2>/dev/null && first=yes
 echo '{"type":"progress","percent":40,"message":"at work"}'
-if mkdir "$mark" 2>/dev/null; then exec cat; fi
+if [ "$first" ]; then exec cat; fi
 echo '{"type":"result","output":"done"}'
 ''']
 

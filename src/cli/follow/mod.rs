@@ -1,6 +1,7 @@
 //! Follows a run to its end: over cuts, with the person's answers and Ctrl-C on the way.
 
 mod person;
+mod question;
 
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ use super::{
     render::Render,
     resume::{Next, Resume, Seen},
 };
+use question::{Questions, Reply};
+
 use crate::wire::v1::{self, EventType, RunState};
 
 /// A stream that says nothing for so long is dead: the gateway sends a heartbeat every 15 s.
@@ -82,11 +85,11 @@ struct Following<'a> {
     interrupts: &'a mut Interrupts,
     run: Subject,
     cancel: Cancel,
-    /// Questions that nobody has answered yet.
-    questions: usize,
+    /// What nobody has answered yet.
+    questions: Questions,
     asked_at: Option<Instant>,
     prompted: bool,
-    unsent: Option<String>,
+    unsent: Option<Reply>,
     ticks: Interval,
 }
 
@@ -121,6 +124,7 @@ impl Follow<'_> {
     pub(super) async fn until_end(self, run: Subject) -> Result<Ended, Failure> {
         let mut ticks = time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let questions = Questions::new(self.answers.interactive());
         let mut following = Following {
             client: self.client.clone(),
             out: self.out,
@@ -128,7 +132,7 @@ impl Follow<'_> {
             interrupts: self.interrupts,
             run,
             cancel: Cancel::No,
-            questions: 0,
+            questions,
             asked_at: None,
             prompted: false,
             unsent: None,
@@ -220,7 +224,7 @@ impl Following<'_> {
             self.out.event(&message)?;
         }
         if seen != Seen::Heartbeat {
-            self.note_question(&message);
+            self.note_question(&message)?;
         }
         Ok(match message.event_type() {
             EventType::Complete => Some(Ended::Complete(message.message)),

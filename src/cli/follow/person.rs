@@ -2,30 +2,37 @@
 
 use tokio::time::Instant;
 
-use super::{Cancel, Ended, Following, OnInterrupt, Stop};
+use super::{
+    Cancel, Ended, Following, OnInterrupt, Stop,
+    question::{Question, Reply, awaits_client},
+};
 use crate::{
     cli::{ask::Answer, failure::Failure, run},
-    wire::v1::{self, RunState, watch_run_response::Detail},
+    wire::v1,
 };
 
 /// What the gateway is told when the person presses Ctrl-C.
 const CANCEL_REASON: &str = "cancelled at the terminal";
 
 impl Following<'_> {
-    /// Keeps count of the questions that wait for an answer.
-    pub(super) fn note_question(&mut self, message: &v1::WatchRunResponse) {
-        match &message.detail {
-            Some(Detail::InputRequired(_)) => {
-                self.questions += 1;
-                self.asked_at.get_or_insert_with(Instant::now);
-            }
-            Some(Detail::State(state)) if !awaits_client(state.state()) => {
-                self.questions = 0;
-                self.asked_at = None;
-                self.prompted = false;
-            }
-            _ => {}
+    /// Keeps in mind what waits for an answer. The one that the person is asked may have been answered by somebody else.
+    pub(super) fn note_question(&mut self, message: &v1::WatchRunResponse) -> Result<(), Failure> {
+        let Some(detail) = &message.detail else { return Ok(()) };
+        let before = self.questions.oldest().cloned();
+        self.questions.note(detail);
+        if self.questions.oldest() == before.as_ref() {
+            return Ok(());
         }
+        if std::mem::take(&mut self.prompted) {
+            self.out.answered()?;
+        }
+        self.ask_later();
+        Ok(())
+    }
+
+    /// The person is asked in a moment, if there is something to ask.
+    fn ask_later(&mut self) {
+        self.asked_at = self.questions.oldest().map(|_| Instant::now());
     }
 
     /// Lets the person answer the oldest open question, which stands above.
@@ -37,6 +44,9 @@ impl Following<'_> {
             return Ok(());
         }
         self.prompted = true;
+        if self.questions.oldest().is_some_and(Question::is_approval) {
+            self.out.notice("y approves, n rejects")?;
+        }
         if self.answers.interactive() {
             self.out.prompt()?;
         }
@@ -47,8 +57,13 @@ impl Following<'_> {
         self.out.answered()?;
         match answer {
             Answer::Text(text) => {
-                self.prompted = false;
-                self.unsent = Some(text);
+                match self.questions.oldest().map(|it| it.reply(text)) {
+                    Some(None) => self.prompt()?,
+                    reply => {
+                        self.prompted = false;
+                        self.unsent = reply.flatten();
+                    }
+                }
                 Ok(None)
             }
             Answer::Unfit(why) => {
@@ -72,7 +87,7 @@ impl Following<'_> {
             return Ok(Some(stop));
         }
         match self.unsent.take() {
-            Some(text) => self.submit(text).await,
+            Some(reply) => self.submit(reply).await,
             None => Ok(None),
         }
     }
@@ -92,30 +107,40 @@ impl Following<'_> {
         Ok(None)
     }
 
-    pub(super) async fn submit(&mut self, text: String) -> Result<Option<Stop>, Failure> {
+    pub(super) async fn submit(&mut self, reply: Reply) -> Result<Option<Stop>, Failure> {
         let mut client = self.client.clone();
         let (run_id, session_id) = (self.run.run_id.clone(), self.run.session_id.clone());
-        let input = text.clone();
-        let sent =
-            self.meanwhile(async move { client.submit_input(&session_id, &run_id, &input).await }).await?;
-        match sent {
+        let question = reply.question();
+        let sending = reply.clone();
+        let sent = self.meanwhile(async move {
+            match sending {
+                Reply::Words { request_id, text } => {
+                    client.submit_input(&session_id, &run_id, &text, &request_id).await
+                }
+                Reply::Decision { approval_id, approve } => {
+                    client.submit_approval(&run_id, &approval_id, approve).await.map(|()| run_id)
+                }
+            }
+        });
+        match sent.await? {
             None => return Ok(Some(Stop::Ended(Ended::Left))),
             Some(Ok(run_id)) if run_id != self.run.run_id => {
                 return Ok(Some(Stop::Ended(Ended::ContinuedBy(run_id))));
             }
-            Some(Ok(_)) => {
-                self.questions = self.questions.saturating_sub(1);
-                self.asked_at = (self.questions > 0).then(Instant::now);
-            }
+            Some(Ok(_)) => self.questions.close(&question),
             Some(Err(cause)) if cause.is_transient() => {
-                self.unsent = Some(text);
+                self.unsent = Some(reply);
                 return Ok(Some(Stop::Cut(cause)));
             }
             Some(Err(cause)) => {
+                // What is no longer waited for was answered by another client, or too late; the run tells which.
+                if cause.reason() == "NOT_PENDING" {
+                    self.questions.close(&question);
+                }
                 self.out.notice(&format!("the answer was not taken: {cause}"))?;
-                self.asked_at = (self.questions > 0).then(Instant::now);
             }
         }
+        self.ask_later();
         Ok(None)
     }
 
@@ -143,9 +168,4 @@ impl Following<'_> {
         self.out.notice(&format!("left; the run {goes_on}; see: rungate watch {run_id}{argument}"))?;
         Ok(true)
     }
-}
-
-/// True while a question may be open: a run that waits for several things at a time tells of the oldest.
-fn awaits_client(state: RunState) -> bool {
-    matches!(state, RunState::WaitingInput | RunState::WaitingTool | RunState::WaitingApproval)
 }

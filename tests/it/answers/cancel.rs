@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
-use super::{closings, door::Door, is_not_pending, output, start, start_with, states, until_state};
+use super::{closings, door::Door, is_not_pending, output, start, start_with, states, until, until_state};
 use crate::support::{
     client::{Client, PROTOCOLS, Protocol},
     story, trial,
@@ -19,6 +19,7 @@ pub(super) fn trials() -> Vec<Trial> {
         trial("answers::a_run_that_waits_is_cancelled_at_once", at_once),
         trial("answers::a_run_that_works_has_its_grace_time", grace_time),
         trial("answers::a_cancel_again_gives_the_state", again),
+        trial("answers::a_run_can_be_cancelled_from_its_first_event_on", first_event),
         trial("answers::an_interrupt_ends_a_run_that_waits_for_approval", interrupt),
     ]
 }
@@ -85,6 +86,25 @@ async fn again() {
     assert_eq!(story::log_of(client, &run).await, log);
     let free = story::start(client, &session, "worker_DAG").await.unwrap();
     output(&story::log_of(client, &free).await);
+}
+
+/// Who watches the session may hear of a run before who has started it.
+async fn first_event() {
+    let (_gateway, client) = start().await;
+    let session = story::session(client).await;
+    let mut watch = client.watch_session(&session, "");
+    until(&mut watch, story::is_terminal).await;
+    for round in 0..40 {
+        let started = story::start(client, &session, "works");
+        let cancelled = async {
+            let run = story::text(&watch.expect().await["runId"]).to_owned();
+            (cancel(client.over(Protocol::Connect), &run).await, run)
+        };
+        let (started, (state, run)) = tokio::join!(started, cancelled);
+        assert_eq!(started.unwrap(), run, "{round}");
+        assert!(["RUN_STATE_CANCELLING", "RUN_STATE_CANCELLED"].contains(&story::text(&state)), "{state}");
+        until(&mut watch, |it| it["eventType"] == "EVENT_TYPE_CANCELLED").await;
+    }
 }
 
 /// What comes next need not wait until its program, which does not care, is stopped.

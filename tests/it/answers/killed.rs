@@ -7,11 +7,11 @@ use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::{PROGRAMS, closings, door::Door, output, until_state};
+use super::{PROGRAMS, closings, door::Door, is_not_pending, output, until_state};
 use crate::support::{
     client::{Client, PROTOCOLS, Protocol},
     gateway::{Gateway, Setup},
-    patient_trial, story,
+    patient_trial, story, trial,
 };
 
 /// Runs that are answered while it is killed.
@@ -21,7 +21,10 @@ const KILLS: usize = 6;
 
 pub(super) fn trials() -> Vec<Trial> {
     let patience = Duration::from_secs(180);
-    vec![patient_trial("answers::an_acknowledged_answer_survives_a_kill", patience, survives)]
+    vec![
+        patient_trial("answers::an_acknowledged_answer_survives_a_kill", patience, survives),
+        trial("answers::the_same_answer_is_taken_again_after_a_kill", again_after_a_kill),
+    ]
 }
 
 async fn start(data: &Path) -> (Gateway, Client) {
@@ -64,6 +67,29 @@ async fn survives() {
     }
     assert!(acknowledged > 0 && lost > 0, "{acknowledged} acknowledged, {lost} not");
     eprintln!("{acknowledged} answers were acknowledged before a kill, {lost} were not");
+}
+
+/// A run that does not begin again has ended; who was not told that his answer had come asks the log.
+async fn again_after_a_kill() {
+    let data = tempfile::tempdir().unwrap();
+    let (gateway, client) = start(data.path()).await;
+    let run = story::run(client, "deaf_tool").await;
+    until_state(client, &run, "RUN_STATE_WAITING_TOOL").await;
+    let result = json!({"b": [1, 2.5], "a": null});
+    Door::Client(Protocol::Grpc).tool_result(client, &run, "t", result).await.unwrap();
+    gateway.kill();
+    let (_gateway, client) = start(data.path()).await;
+    let log = story::log_of(client, &run).await;
+    assert_eq!(log.last().unwrap()["error"]["code"], "interrupted");
+    for protocol in PROTOCOLS.into_iter().filter(|it| it.calls()) {
+        // Neither the order of fields nor the form of a number makes another answer of it.
+        let same = json!({"a": null, "b": [1.0, 2.5]});
+        Door::Client(protocol).tool_result(client, &run, "t", same).await.unwrap();
+        let other = json!({"a": null, "b": [1, 2]});
+        let refused = Door::Client(protocol).tool_result(client, &run, "t", other).await.unwrap_err();
+        is_not_pending(&refused);
+    }
+    assert_eq!(story::log_of(client, &run).await, log);
 }
 
 /// Answers a run that has begun again. Its log is whole, the same for all, and each attempt asks once.

@@ -10,7 +10,10 @@ use std::{
 use futures::{FutureExt as _, future::BoxFuture};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
-use tokio::process::Command;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    process::Command,
+};
 
 use crate::support::{
     client::{Client, Protocol},
@@ -52,6 +55,23 @@ echo '{"type":"input","request_id":"q","prompt":"How many?"}'
 read -r answer
 echo "{\"type\":\"result\",\"output\":$answer}"
 ''']
+
+[workers.approve]
+command = ["sh", "-c", '''
+read -r task
+echo '{"type":"approval","approval_id":"a","tool_name":"rm","summary":"remove it"}'
+read -r answer
+echo "{\"type\":\"result\",\"output\":$answer}"
+''']
+
+[workers.approve_soon]
+approval_timeout = "300ms"
+command = ["sh", "-c", '''
+read -r task
+echo '{"type":"approval","approval_id":"a","tool_name":"rm","summary":"remove it"}'
+read -r answer
+echo "{\"type\":\"result\",\"output\":$answer}"
+''']
 "#;
 
 type Scenario = fn() -> BoxFuture<'static, ()>;
@@ -84,8 +104,10 @@ pub(crate) fn trials() -> Vec<Trial> {
     let mut trials: Vec<_> =
         plain.into_iter().map(|(name, scenario)| trial(format!("cli::{name}"), scenario)).collect();
     let terminal = trial("cli::a_terminal_gets_a_bar_and_colours", a_terminal_gets_a_bar_and_colours);
+    let decided = trial("cli::approvals_are_decided_at_a_terminal", approvals_are_decided_at_a_terminal);
     let has_script = std::process::Command::new("script").arg("--version").output().is_ok();
-    trials.push(if has_script { terminal } else { skip(terminal, "script of util-linux") });
+    let needs_script = |it| if has_script { it } else { skip(it, "script of util-linux") };
+    trials.extend([terminal, decided].map(needs_script));
     trials
 }
 
@@ -348,6 +370,35 @@ async fn a_terminal_gets_a_bar_and_colours() {
         assert!(shown.contains("Step 5: Finalizing...\r\n"), "{shown:?}");
         assert_eq!(shown.contains("\u{1b}[32m"), colours, "{shown:?}");
     }
+}
+
+/// A word that is no decision is asked for again. What a pipe says is never one.
+async fn approvals_are_decided_at_a_terminal() {
+    let (_gateway, person) = start().await;
+    for (word, decision) in [("y", "approve"), ("No", "reject")] {
+        let mut script = Command::new("script");
+        let run = format!("{BINARY} run approve");
+        script.args(["--quiet", "--return", "--command", &run, "/dev/null"]);
+        person.at_home(&mut script);
+        script.env("TERM", "dumb").stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = script.spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut shown = Vec::new();
+        while !String::from_utf8_lossy(&shown).ends_with("y approves, n rejects") {
+            shown.push(stdout.read_u8().await.unwrap());
+        }
+        stdin.write_all(format!("perhaps\n{word}\n").as_bytes()).await.unwrap();
+        stdout.read_to_end(&mut shown).await.unwrap();
+        let shown = text(&shown);
+        assert!(child.wait().await.unwrap().success(), "{shown}");
+        assert!(shown.contains("? waits for approval of rm: remove it"), "{shown}");
+        assert_eq!(shown.matches("y approves, n rejects").count(), 2, "{shown}");
+        let told = [format!("\"decision\":\"{decision}\""), "\"reason\":\"decided at the terminal\"".into()];
+        assert!(told.iter().all(|it| shown.contains(it)), "{shown}");
+    }
+    let output = person.answering(&["run", "approve_soon"], "y\ny\n").await;
+    assert!(text(&output.stdout).contains("\"code\":\"approval_timeout\""), "{output:?}");
 }
 
 async fn start() -> (Gateway, Person) {

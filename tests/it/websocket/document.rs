@@ -252,6 +252,7 @@ fn queued() -> Value {
         progress_percent: 0,
         view: None,
         kind: EventKind::Queued { position: 2, ahead: 1, reason: "no_capacity".to_owned() },
+        memo: None,
     };
     assert_eq!(event.cursor(), Cursor { run_id, sequence: 2 });
     let facts = RunFacts {
