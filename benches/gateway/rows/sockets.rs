@@ -22,11 +22,19 @@ const BYTES: usize = 2048;
 const EVENTS: usize = 4096;
 /// Events a second.
 const RATE: usize = 400;
-/// How much later the live sockets may be.
+/// How much later the live sockets may be than beside as many others that read: those are work, these must be no more.
 const LATER: f64 = 1.2;
 /// What an idle socket may hold.
 const EACH_KB: f64 = 16.0;
 const SETTLE: Duration = Duration::from_secs(2);
+
+/// Sockets that watch what the live ones watch.
+#[derive(Clone, Copy)]
+struct Others {
+    number: usize,
+    /// Whether they read what they are sent.
+    read: bool,
+}
 
 /// Measures what was asked for.
 pub(crate) async fn measure(options: &Options, table: &mut Table) {
@@ -39,9 +47,11 @@ async fn line(options: &Options) -> Line {
     let sockets = options.size(SOCKETS, 500);
     let slow = options.size(SLOW, 20);
     let pace = Pace { rate: RATE, count: options.size(EVENTS, 400), bytes: BYTES };
-    let (mut alone, _) = among(options, 0, 0, pace).await;
-    let (mut crowd, each) = among(options, sockets - slow - LIVE, slow, pace).await;
-    let (before, after) = (alone.latencies.quantile(0.99), crowd.latencies.quantile(0.99));
+    let idle = sockets - slow - LIVE;
+    let (mut alone, _) = among(options, 0, Others { number: 0, read: false }, pace).await;
+    let (mut reading, _) = among(options, idle, Others { number: slow, read: true }, pace).await;
+    let (mut crowd, each) = among(options, idle, Others { number: slow, read: false }, pace).await;
+    let (before, after) = (reading.latencies.quantile(0.99), crowd.latencies.quantile(0.99));
     let kilobytes = each / 1024.0;
     Line {
         row: "sockets".to_owned(),
@@ -51,9 +61,11 @@ async fn line(options: &Options) -> Line {
             milliseconds(after)
         ),
         floor: format!(
-            "without the others p50 {}, p99 {}",
+            "beside as many that read p50 {}, p99 {}; without all others p50 {}, p99 {}",
+            milliseconds(reading.latencies.quantile(0.5)),
+            milliseconds(before),
             milliseconds(alone.latencies.quantile(0.5)),
-            milliseconds(before)
+            milliseconds(alone.latencies.quantile(0.99))
         ),
         ratio: format!("{:.2} of the p99", after.as_secs_f64() / before.as_secs_f64()),
         target: format!("≤ {LATER}; ≤ {EACH_KB} KB"),
@@ -65,8 +77,8 @@ async fn line(options: &Options) -> Line {
     }
 }
 
-/// What live sockets find beside `idle` and `slow` ones, and the bytes of memory of each idle one.
-async fn among(options: &Options, idle: usize, slow: usize, pace: Pace) -> (Found, f64) {
+/// What live sockets find beside `idle` ones and `others`, and the bytes of memory of each idle one.
+async fn among(options: &Options, idle: usize, others: Others, pace: Pace) -> (Found, f64) {
     let mut gateway = Gateway::start(options, &[]).await;
     let silent = gateway.lent_run().await;
     let busy = gateway.lent_run().await;
@@ -79,10 +91,13 @@ async fn among(options: &Options, idle: usize, slow: usize, pace: Pace) -> (Foun
     }
     tokio::time::sleep(SETTLE).await;
     let grown = gateway.server.resident_bytes().saturating_sub(before);
-    let mut stopped = Vec::new();
-    for _ in 0..slow {
+    let (mut stopped, mut reading) = (Vec::new(), JoinSet::new());
+    for _ in 0..others.number {
         let socket = Resting::connect(gateway.address(), Protocol::WebSocket, &busy.run_id, 1).await;
-        stopped.push(socket.unwrap());
+        match others.read {
+            true => drop(reading.spawn(socket.unwrap().rest())),
+            false => stopped.push(socket.unwrap()),
+        }
     }
     let live = load::connect(gateway.address(), Protocol::WebSocket, &busy.run_id, LIVE).await;
     let found = load::measure(options, &gateway.server, live, vec![busy.lent.pipe()], pace).await;

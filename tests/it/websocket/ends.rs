@@ -9,8 +9,9 @@ use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::{
+    client::{Client, Protocol},
     gateway::{Setup, WORKERS, shared},
-    trial,
+    story, trial,
     websocket::{End, Socket},
 };
 
@@ -23,6 +24,7 @@ pub(super) fn trials() -> Vec<Trial> {
         trial("websocket::the_drain_answers_what_is_under_way_and_closes", drain),
         trial("websocket::the_drain_does_not_wait_for_a_client_that_does_not_read", drain_of_silent),
         trial("websocket::a_run_outlives_its_socket", outlives),
+        trial("websocket::a_run_that_is_to_end_with_its_watchers_does", ends_with_it),
     ]
 }
 
@@ -94,4 +96,29 @@ async fn outlives() {
     let mut socket = Socket::open(gateway.address()).await;
     socket.hello(json!({"session_id": session, "resume": {&run: ""}})).await;
     assert_eq!(socket.events_of(&run).await.last().unwrap()["type"], "done");
+}
+
+/// The client that starts the run is its first watcher; one that comes in time, on another protocol, keeps it alive.
+async fn ends_with_it() {
+    let gateway =
+        Setup::default().config(WORKERS).environment("RUNGATE_WATCH_DISCONNECT_GRACE", "1s").start().await;
+    let (mut socket, _) = Socket::greeted(gateway.address()).await;
+    let invoke = json!({"type": "agent_invoke", "agent_id": "linger", "message": {"role": "user", "content": ""},
+        "cancel_on_disconnect": true});
+    let run = socket.ask(invoke).await["run_id"].as_str().unwrap().to_owned();
+    sleep(Duration::from_millis(1500)).await;
+    let client = Client::new(Protocol::Sse, gateway.address());
+    let mut watch = client.watch(&run);
+    watch.expect().await;
+    socket.close().await;
+    sleep(Duration::from_millis(1500)).await;
+    let reader = Client::new(Protocol::Grpc, gateway.address());
+    let state = async || reader.call("GetRun", json!({"runId": run})).await.unwrap()["run"]["state"].clone();
+    assert_eq!(state().await, "RUN_STATE_RUNNING");
+    drop(watch);
+    while state().await != "RUN_STATE_CANCELLED" {
+        sleep(Duration::from_millis(50)).await;
+    }
+    let log = story::log_of(reader, &run).await;
+    assert_eq!(log.last().unwrap()["message"], "nobody watches the run any more");
 }
