@@ -172,7 +172,8 @@ pub(super) async fn every_error_says_its_reason(client: Client) {
     let large = json!({"sessionId": session, "params": {"text": "x".repeat(5 << 20)}});
     let large = client.call("StartRun", large).await.unwrap_err();
     let run = story::start(client, &session, "linger").await.unwrap();
-    let (_, late) = client.watch_within(&run, Duration::from_millis(300)).until_failure().await;
+    // Long enough for the stream to begin on any machine: before that tonic's client gives up by itself.
+    let (_, late) = client.watch_within(&run, Duration::from_secs(2)).until_failure().await;
     client.call("CancelRun", json!({"runId": run})).await.unwrap();
     for failure in [large, late.unwrap()] {
         assert!(!failure.reason.is_empty(), "{failure:?}");
