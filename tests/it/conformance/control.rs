@@ -81,7 +81,7 @@ pub(super) async fn lists_and_reads(client: Client) {
 /// A watch with a deadline ends with it, after the events that came before; the run goes on.
 pub(super) async fn deadline(client: Client) {
     let run = story::run(client, "test_pipeline").await;
-    let (seen, failure) = client.watch_within(&run, Duration::from_secs(2)).until_failure().await;
+    let (seen, failure) = client.watch_within(&run, Duration::from_millis(1200)).until_failure().await;
     assert_eq!(failure.expect("the deadline comes first").code, "deadline_exceeded");
     let log = story::log_of(client, &run).await;
     assert!(seen.len() < log.len());
