@@ -6,6 +6,7 @@ mod command;
 mod context;
 mod emitter;
 mod execute;
+mod http;
 mod launcher;
 pub mod llm;
 pub mod mcp;

@@ -12,7 +12,7 @@ use reqwest::{
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
-use url::{Host, Url};
+use url::Url;
 
 use super::{
     BadResponse, Completion, LanguageModel, LlmError, LlmSettings, LlmSettingsError, Message, OnDelta,
@@ -21,7 +21,7 @@ use super::{
     retry,
     sse::{SseDecoder, TooLong},
 };
-use crate::runtime::clock;
+use crate::{runner::http, runtime::clock};
 
 /// What is read of the body of an error, to log it. The rest is left unread.
 const ERROR_BODY_BYTES: usize = 16 << 10;
@@ -44,17 +44,12 @@ impl OpenAiCompatible {
     pub fn new(settings: LlmSettings) -> Result<Self, LlmSettingsError> {
         settings.check()?;
         let endpoint = settings.endpoint()?;
-        // The process-wide choice of a TLS implementation. An error means that it was made before.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut client = Client::builder()
+        let loopback = http::is_loopback(&endpoint);
+        let client = http::client(loopback)
             .connect_timeout(settings.connect_timeout)
             .redirect(redirect::Policy::none())
-            .user_agent(concat!("rungate/", env!("CARGO_PKG_VERSION")))
             .default_headers(headers(&settings)?);
-        if is_loopback(&endpoint) {
-            // A proxy's loopback is another one.
-            client = client.no_proxy();
-        } else if endpoint.scheme() == "http" && !settings.api_key.is_empty() {
+        if !loopback && endpoint.scheme() == "http" && !settings.api_key.is_empty() {
             tracing::warn!("llm.base_url is plain http: the key and all texts can be read on the way");
         }
         let client = client.build().map_err(LlmSettingsError::Client)?;
@@ -254,13 +249,4 @@ fn message(message: &Message) -> Value {
         Role::Assistant => "assistant",
     };
     json!({"role": role, "content": message.content})
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
 }

@@ -5,9 +5,9 @@ use rmcp::transport::{
     StreamableHttpClientTransport,
     streamable_http_client::{StreamableHttpClientTransportConfig, StreamableHttpError},
 };
-use url::{Host, Url};
+use url::Url;
 
-use crate::runner::llm::Secret;
+use crate::runner::{http, llm::Secret};
 
 /// Redirects that are followed for one request; a chain of more is a loop.
 const REDIRECTS: usize = 5;
@@ -18,17 +18,11 @@ pub(super) fn transport(
     bearer: &Secret,
     max_event_bytes: usize,
 ) -> reqwest::Result<StreamableHttpClientTransport<Client>> {
-    // The process-wide choice of a TLS implementation. An error means that it was made before.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut client = Client::builder()
+    let loopback = Url::parse(url).is_ok_and(|it| http::is_loopback(&it));
+    let client = http::client(loopback)
         .redirect(same_origin())
         // Used again before its last body was read to the end, a connection stalls for a delayed acknowledgement.
-        .pool_max_idle_per_host(0)
-        .user_agent(concat!("rungate/", env!("CARGO_PKG_VERSION")));
-    if is_loopback(url) {
-        // A proxy's loopback is another one.
-        client = client.no_proxy();
-    }
+        .pool_max_idle_per_host(0);
     let mut config = StreamableHttpClientTransportConfig::with_uri(url).max_sse_event_size(max_event_bytes);
     if !bearer.is_empty() {
         config = config.auth_header(bearer.reveal());
@@ -62,13 +56,4 @@ fn same_origin() -> redirect::Policy {
             attempt.stop()
         }
     })
-}
-
-fn is_loopback(url: &str) -> bool {
-    match Url::parse(url).ok().as_ref().and_then(Url::host) {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
 }

@@ -8,12 +8,12 @@ use reqwest::{
     redirect,
 };
 use serde_json::Value;
-use url::{Host, Url};
+use url::Url;
 
 use super::retry::{Retries, retried};
 use crate::{
     model::{RequestId, RunError, limits},
-    runner::llm::Secret,
+    runner::{http, llm::Secret},
 };
 
 /// How long one call may take, its answer included.
@@ -64,8 +64,6 @@ pub(super) enum CallError {
 impl OrchestratorClient {
     /// Nothing is connected before the first call. `token` is sent with each, if there is one.
     pub(super) fn new(base: Url, token: &Secret) -> Result<Self, OrchestratorSettingsError> {
-        // The process-wide choice of a TLS implementation. An error means that it was made before.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let mut headers = HeaderMap::new();
         if !token.is_empty() {
             let value = HeaderValue::try_from(format!("Bearer {}", token.reveal()));
@@ -73,17 +71,14 @@ impl OrchestratorClient {
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
-        let mut http = Client::builder()
+        let loopback = http::is_loopback(&base);
+        let http = http::client(loopback)
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(CALL_TIMEOUT)
             // The token goes to the configured address alone.
             .redirect(redirect::Policy::none())
-            .user_agent(concat!("rungate/", env!("CARGO_PKG_VERSION")))
             .default_headers(headers);
-        if is_loopback(&base) {
-            // A proxy's loopback is another one.
-            http = http.no_proxy();
-        } else if base.scheme() == "http" {
+        if !loopback && base.scheme() == "http" {
             tracing::warn!(%base, "an orchestrator is called over plain http: everything can be read on the way");
         }
         Ok(Self { http: http.build().map_err(OrchestratorSettingsError::Client)?, base })
@@ -187,15 +182,6 @@ async fn read(mut response: Response) -> Result<Vec<u8>, CallError> {
         }
     }
     Ok(body)
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
 }
 
 #[cfg(test)]
