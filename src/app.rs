@@ -162,7 +162,7 @@ pub async fn serve(config: Config) -> Result<Ended, StartError> {
     let body_timeout = config.connections.body_timeout;
     let api_settings = ApiSettings { cors: config.cors.clone(), ws: config.ws.clone(), body_timeout };
     let loopback = internal.as_ref().is_none_or(|it| it.address().ip().is_loopback());
-    let access = InternalAccess::new(config.internal.token.reveal(), loopback);
+    let access = InternalAccess::new(&config.internal.token, loopback);
     if access == InternalAccess::Nobody {
         tracing::warn!(
             "internal_listen is not on loopback and there is no internal.token: no orchestrator may push"
