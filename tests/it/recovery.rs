@@ -4,14 +4,13 @@
 use std::{path::Path, process::Output, time::Duration};
 
 use libtest_mimic::Trial;
-use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::support::{
     client::{Client, PROTOCOLS, Protocol},
-    gateway::{BINARY, Gateway, Setup, WORKERS},
+    gateway::{BINARY, End, Gateway, Setup, WORKERS},
     story, trial,
 };
 
@@ -36,13 +35,6 @@ exec cat
 ''']
 "#;
 
-/// How a gateway ends.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum End {
-    Kill,
-    Term,
-}
-
 pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = vec![
         trial("recovery::a_run_that_is_cancelled_while_the_gateway_ends_is_cancelled", cancelled),
@@ -62,25 +54,6 @@ pub(crate) fn trials() -> Vec<Trial> {
         trials.push(trial(name("an_idempotency_key_stands_for_its_run"), move || keys(end)));
     }
     trials
-}
-
-impl End {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Kill => "a_kill",
-            Self::Term => "an_orderly_end",
-        }
-    }
-
-    async fn of(self, gateway: &Gateway) {
-        match self {
-            Self::Kill => gateway.kill(),
-            Self::Term => {
-                gateway.signal(Signal::TERM);
-                assert_eq!(gateway.ended().await.code(), Some(0));
-            }
-        }
-    }
 }
 
 async fn start(data: &Path) -> Gateway {

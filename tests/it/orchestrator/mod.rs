@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     client::{Client, Protocol},
-    gateway::{Gateway, Setup},
+    gateway::{End, Gateway, Setup},
     needs,
     ports::quiet_address,
     story,
@@ -60,7 +60,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         &[Tool::Program("python3")],
         trial("orchestrator::the_example_does_what_it_says", example::story_of_the_guide),
     ));
-    for end in [restarts::End::Kill, restarts::End::Term] {
+    for end in [End::Kill, End::Term] {
         let name = |what| format!("orchestrator::{what}_after_{}", end.name());
         trials.push(trial(name("requests_are_open"), move || restarts::asked_before(end)));
         trials.push(trial(name("answers_are_told"), move || restarts::answered_before(end)));

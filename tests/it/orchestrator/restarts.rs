@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::{
@@ -12,7 +11,7 @@ use super::{
 };
 use crate::support::{
     client::{Client, Protocol},
-    gateway::Gateway,
+    gateway::{End, Gateway},
     story,
 };
 
@@ -28,37 +27,11 @@ requires = ["agent"]
 command = ["sh", "-c", "read -r task; echo '{\"type\":\"result\",\"output\":7}'"]
 "#;
 
-/// How a gateway ends.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum End {
-    Kill,
-    Term,
-}
-
 /// A gateway that has an orchestrator, and a run of it.
 struct Life {
     gateway: Gateway,
     pusher: Pusher,
     run: String,
-}
-
-impl End {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Kill => "a_kill",
-            Self::Term => "an_orderly_end",
-        }
-    }
-
-    async fn of(self, gateway: &Gateway) {
-        match self {
-            Self::Kill => gateway.kill(),
-            Self::Term => {
-                gateway.signal(Signal::TERM);
-                assert_eq!(gateway.ended().await.code(), Some(0));
-            }
-        }
-    }
 }
 
 impl Life {

@@ -147,6 +147,34 @@ impl Setup {
     }
 }
 
+/// How a gateway ends.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum End {
+    Kill,
+    Term,
+}
+
+impl End {
+    /// For the names of tests.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Kill => "a_kill",
+            Self::Term => "an_orderly_end",
+        }
+    }
+
+    /// Ends it; returns when an orderly end is over.
+    pub(crate) async fn of(self, gateway: &Gateway) {
+        match self {
+            Self::Kill => gateway.kill(),
+            Self::Term => {
+                gateway.signal(Signal::TERM);
+                assert_eq!(gateway.ended().await.code(), Some(0));
+            }
+        }
+    }
+}
+
 impl Gateway {
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
