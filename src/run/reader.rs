@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use super::{CursorOutOfRange, ReadRunError, WatchError};
 use crate::{
     model::{Compactor, Entry, Position, RunId, Superseded, limits},
-    storage::{ReadError, RunLog},
+    storage::{Newest, ReadError, RunLog},
 };
 
 /// A place in a run's log. Holds no events between reads.
@@ -20,7 +20,7 @@ pub(super) struct Reader {
     began_at: u64,
     /// Where the log ends as far as is known.
     newest: u64,
-    hints: watch::Receiver<u64>,
+    hints: watch::Receiver<Newest>,
     catch_up: Option<CatchUp>,
     /// What is read from the log at a time.
     batch_bytes: usize,
@@ -103,19 +103,18 @@ impl Reader {
     /// Cancel safe: a call that is dropped has given nothing away.
     pub(super) async fn ready(&mut self) -> Result<Vec<Arc<Entry>>, ReadError> {
         loop {
-            // Marked as seen before the log is read: an event that comes in between wakes the wait for the next.
-            // The value is behind a lock that all watchers of the run share; whether it is new can be seen without.
-            if self.hints.has_changed().unwrap_or(true) {
-                self.newest = self.newest.max(*self.hints.borrow_and_update());
+            if let Some(entries) = self.told() {
+                return Ok(entries);
             }
             if self.at_end || self.after >= self.newest {
                 return Ok(Vec::new());
             }
             self.look_through().await;
             let slice = self.log.read(self.run_id, self.after, self.batch_bytes).await?;
-            let Some(last) = slice.entries.last() else { return Ok(slice.entries) };
-            self.after = last.event.sequence;
-            self.at_end = last.event.kind.is_terminal();
+            if slice.entries.is_empty() {
+                return Ok(slice.entries);
+            }
+            self.read(&slice.entries);
             let Some(CatchUp::Telling(compactor)) = &mut self.catch_up else { return Ok(slice.entries) };
             let mut told = Vec::new();
             slice.entries.into_iter().for_each(|it| compactor.push(it, &mut told));
@@ -136,8 +135,33 @@ impl Reader {
     /// Returns when there may be more to read; an error when there never will be.
     pub(super) async fn changed(&mut self) -> Result<(), ReadError> {
         self.hints.changed().await.map_err(|_| ReadError::NotFound)?;
-        self.newest = self.newest.max(*self.hints.borrow());
+        // Not seen before `ready` has looked at it.
+        self.hints.mark_changed();
         Ok(())
+    }
+
+    /// Takes note of the end of the log, if it is new. The next events, if there are some and they came with it.
+    fn told(&mut self) -> Option<Vec<Arc<Entry>>> {
+        // The value is behind a lock that all watchers of the run share; whether it is new can be seen without.
+        if self.at_end || !self.hints.has_changed().unwrap_or(true) {
+            return None;
+        }
+        // Marked as seen before the log is read: an event that comes in between wakes the wait for the next.
+        let newest = self.hints.borrow_and_update();
+        self.newest = self.newest.max(newest.last_sequence);
+        let entries =
+            newest.after(self.after, self.batch_bytes).filter(|_| self.catch_up.is_none())?.to_vec();
+        drop(newest);
+        self.read(&entries);
+        Some(entries)
+    }
+
+    /// These events have been read.
+    fn read(&mut self, entries: &[Arc<Entry>]) {
+        if let Some(last) = entries.last() {
+            self.after = last.event.sequence;
+            self.at_end = last.event.kind.is_terminal();
+        }
     }
 
     /// Before a compact catch-up: looks at all of it, a batch at a time.

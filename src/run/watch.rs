@@ -5,19 +5,19 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::{ReadRunError, WatchEnd, WatchSettings, audience::Present, reader::Reader};
-use crate::{model::Entry, storage::ReadError};
+use crate::{model::Entry, runtime::shutdown::Cancelled, storage::ReadError};
 
 /// A watcher's place in a run's log. Holds no events between reads, so a slow watcher costs nothing.
 pub struct Watch {
     reader: Reader,
     settings: WatchSettings,
-    draining: CancellationToken,
+    draining: Cancelled,
     _present: Option<Present>,
 }
 
 impl Watch {
     pub(super) fn new(reader: Reader, settings: WatchSettings, draining: CancellationToken) -> Self {
-        Self { reader, settings, draining, _present: None }
+        Self { reader, settings, draining: Cancelled::new(draining), _present: None }
     }
 
     /// The same, counted as somebody who watches the run.
@@ -56,7 +56,7 @@ impl Watch {
     /// Cancel safe: a call that is dropped has read nothing.
     pub async fn next(&mut self) -> Option<Result<Vec<Arc<Entry>>, WatchEnd>> {
         while !self.reader.at_end() {
-            if self.draining.is_cancelled() {
+            if self.draining.already() {
                 return Some(Err(WatchEnd::Draining));
             }
             match self.reader.ready().await {
@@ -67,7 +67,7 @@ impl Watch {
             let changed = tokio::select! {
                 biased;
                 changed = self.reader.changed() => changed,
-                () = self.draining.cancelled() => continue,
+                () = &mut self.draining => continue,
             };
             if let Err(error) = changed {
                 return Some(Err(self.lost(&error)));

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     model::{Digest, Entry, Position, RunId, SessionEntry, SessionId, SessionPlace, SessionPosition},
+    runtime::shutdown::Cancelled,
     storage::{PlacedRun, ReadError, RunLog},
 };
 
@@ -32,7 +33,7 @@ pub struct SessionWatch {
     turn: usize,
     hints: watch::Receiver<u64>,
     settings: WatchSettings,
-    draining: CancellationToken,
+    draining: Cancelled,
     /// Runs are told compactly as far as they go when they are opened. Not set any more once all has been told.
     compact: bool,
     _present: Option<Present>,
@@ -52,6 +53,7 @@ impl SessionWatch {
         let digest = SessionPlace::digest_of(&session_id);
         let place = SessionPlace::start();
         let (open, turn, compact, _present) = (Vec::new(), 0, false, None);
+        let draining = Cancelled::new(draining);
         let mut watch =
             Self { log, session_id, digest, place, open, turn, hints, settings, draining, compact, _present };
         match position {
@@ -86,7 +88,7 @@ impl SessionWatch {
     /// Cancel safe: a call that is dropped has read nothing.
     pub async fn next(&mut self) -> Result<Vec<SessionEntry>, WatchEnd> {
         loop {
-            if self.draining.is_cancelled() {
+            if self.draining.already() {
                 return Err(WatchEnd::Draining);
             }
             // Marked as seen before anything is read: what comes in between wakes the wait below.
@@ -107,7 +109,7 @@ impl SessionWatch {
                 biased;
                 // As long as somebody follows, the log does not close the channel, unless it ends itself.
                 changed = self.hints.changed() => changed.map_err(|_| WatchEnd::Draining)?,
-                () = self.draining.cancelled() => continue,
+                () = &mut self.draining => continue,
             }
             self.settings.coalesce.pause().await;
         }
@@ -390,6 +392,7 @@ mod tests {
         assert_eq!(all(&mut watch).len(), 1);
         // The first run was told, the second was not told to its end.
         assert!(bench.watch(&told.last().unwrap().cursor).is_ok());
+        bench.say(other, "and on");
         bench.end(other);
         bench.drop_ended();
         assert!(matches!(now(watch.next()), Err(WatchEnd::Expired(_))));

@@ -8,7 +8,7 @@ pub mod runs;
 pub mod sessions;
 
 pub use runs::{
-    AppendError, CreateError, ListRuns, MemoryLimits, MemoryRunLog, NewRun, OpenLogError, PlacedRun,
+    AppendError, CreateError, ListRuns, MemoryLimits, MemoryRunLog, NewRun, Newest, OpenLogError, PlacedRun,
     ReadError, RunLog, RunPage, SegmentOptions, SegmentRunLog, Slice, SyncMode, Trim, UsedKey,
 };
 pub use sessions::{

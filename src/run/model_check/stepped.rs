@@ -11,8 +11,8 @@ use tokio::sync::watch;
 use crate::{
     model::{Digest, Event, Run, RunId, SessionId},
     storage::{
-        AppendError, CreateError, ListRuns, MemoryLimits, MemoryRunLog, NewRun, PlacedRun, ReadError, RunLog,
-        RunPage, Slice, Trim, UsedKey,
+        AppendError, CreateError, ListRuns, MemoryLimits, MemoryRunLog, NewRun, Newest, PlacedRun, ReadError,
+        RunLog, RunPage, Slice, Trim, UsedKey,
     },
 };
 
@@ -69,7 +69,7 @@ impl RunLog for Stepped {
         self.around(self.log.read(run_id, after, max_bytes)).await
     }
 
-    async fn follow(&self, run_id: RunId) -> Result<watch::Receiver<u64>, ReadError> {
+    async fn follow(&self, run_id: RunId) -> Result<watch::Receiver<Newest>, ReadError> {
         self.around(self.log.follow(run_id)).await
     }
 

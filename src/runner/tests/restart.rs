@@ -17,8 +17,8 @@ use crate::{
     model::{Command, Digest, Draft, Request, RequestId, Run, RunMachine, RunState, limits},
     runner::{Recovered, Restart},
     storage::{
-        AppendError, CreateError, ListRuns, NewRun, PlacedRun, ReadError, RunLog, RunPage, Slice, Trim,
-        UsedKey,
+        AppendError, CreateError, ListRuns, NewRun, Newest, PlacedRun, ReadError, RunLog, RunPage, Slice,
+        Trim, UsedKey,
     },
 };
 
@@ -115,7 +115,7 @@ impl RunLog for DamagedLog {
         self.log.read(run_id, after, max_bytes).await
     }
 
-    async fn follow(&self, run_id: RunId) -> Result<watch::Receiver<u64>, ReadError> {
+    async fn follow(&self, run_id: RunId) -> Result<watch::Receiver<Newest>, ReadError> {
         self.log.follow(run_id).await
     }
 

@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::{
-    AppendError, CreateError, ListRuns, NewRun, PlacedRun, ReadError, RunLog, RunPage, Slice, Trim, UsedKey,
-    by_session::BySession, keys::UsedKeys, session_hints::SessionHints,
+    AppendError, CreateError, ListRuns, NewRun, Newest, PlacedRun, ReadError, RunLog, RunPage, Slice, Trim,
+    UsedKey, by_session::BySession, keys::UsedKeys, session_hints::SessionHints,
 };
 use crate::{
     model::{Digest, Entry, Event, Run, RunId, SessionId, limits},
@@ -52,7 +52,7 @@ struct Log {
     params: BTreeMap<String, String>,
     entries: Vec<Arc<Entry>>,
     bytes: usize,
-    last: watch::Sender<u64>,
+    last: watch::Sender<Newest>,
 }
 
 impl MemoryRunLog {
@@ -92,7 +92,7 @@ impl RunLog for MemoryRunLog {
         let place = state.last_place;
         state.by_session.insert(&run.session_id, place, run.run_id);
         let entries = events.into_iter().map(|it| Arc::new(Entry::new(it))).collect();
-        let last = watch::Sender::new(run.last_sequence);
+        let last = watch::Sender::new(Newest::at(run.last_sequence));
         state.hints.changed(&run.session_id);
         state.runs.insert(run.run_id, Log { run, place, params, entries, bytes: added, last });
         Ok(())
@@ -117,8 +117,11 @@ impl RunLog for MemoryRunLog {
         }
         let log = state.runs.get_mut(&run.run_id).ok_or(AppendError::NotFound)?;
         log.bytes = log_bytes;
+        let before = log.entries.len();
         log.entries.extend(events.into_iter().map(|it| Arc::new(Entry::new(it))));
-        log.last.send_replace(run.last_sequence);
+        let newest = Newest::at(run.last_sequence);
+        let followed = log.last.receiver_count() > 0;
+        log.last.send_replace(if followed { newest.with(&log.entries[before..], added) } else { newest });
         log.run = run;
         let session_id = log.run.session_id.clone();
         state.hints.changed(&session_id);
@@ -139,7 +142,7 @@ impl RunLog for MemoryRunLog {
         Ok(Slice { entries, last_sequence: log.run.last_sequence })
     }
 
-    async fn follow(&self, run_id: RunId) -> Result<watch::Receiver<u64>, ReadError> {
+    async fn follow(&self, run_id: RunId) -> Result<watch::Receiver<Newest>, ReadError> {
         self.state().runs.get(&run_id).map(|it| it.last.subscribe()).ok_or(ReadError::NotFound)
     }
 
@@ -255,7 +258,7 @@ mod tests {
         assert_eq!(slice.entries[0].event.message, "two");
         assert_eq!(slice.last_sequence, 2);
         assert!(log.read(run_id, 2, 1).await.unwrap().entries.is_empty());
-        assert!(follower.borrow_and_update().eq(&2));
+        assert!(follower.borrow_and_update().last_sequence == 2);
     }
 
     #[tokio::test]

@@ -11,10 +11,12 @@ use crate::model::{Digest, Entry, Event, IdempotencyKey, Run, RunId, SessionId};
 mod by_session;
 mod keys;
 mod memory;
+mod newest;
 mod segments;
 mod session_hints;
 
 pub use memory::{MemoryLimits, MemoryRunLog};
+pub use newest::Newest;
 pub use segments::{OpenLogError, SegmentOptions, SegmentRunLog, SyncMode};
 
 /// A run whose log is to begin.
@@ -155,9 +157,9 @@ pub trait RunLog: Send + Sync + 'static {
     /// The events after `after`, up to about `max_bytes` of them but at least one if there is one.
     async fn read(&self, run_id: RunId, after: u64, max_bytes: usize) -> Result<Slice, ReadError>;
 
-    /// The newest committed sequence, kept up to date. A hint: it may skip values, and it closes when the run is
-    /// dropped. What counts is what [`RunLog::read`] gives.
-    async fn follow(&self, run_id: RunId) -> Result<watch::Receiver<u64>, ReadError>;
+    /// The end of the log, kept up to date. A hint: it may skip values, and it closes when the run is dropped. What it does
+    /// not tell, [`RunLog::read`] gives.
+    async fn follow(&self, run_id: RunId) -> Result<watch::Receiver<Newest>, ReadError>;
 
     /// Changes whenever a run of the session begins or gets events. A hint, like [`RunLog::follow`].
     async fn follow_session(&self, session_id: &SessionId) -> watch::Receiver<u64>;

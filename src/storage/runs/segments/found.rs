@@ -15,7 +15,7 @@ use super::{
     record::{Header, Kind},
     table::{Kept, Live, Table},
 };
-use crate::model::RunId;
+use crate::{model::RunId, storage::runs::Newest};
 
 /// All that was found so far.
 #[derive(Default)]
@@ -213,7 +213,7 @@ impl Found {
             return;
         };
         run.last_sequence = kept.last_sequence;
-        let last = watch::Sender::new(kept.last_sequence);
+        let last = watch::Sender::new(Newest::at(kept.last_sequence));
         let (claimed, claimed_bytes) = (kept.last_sequence, kept.bytes);
         kept.live = Some(Box::new(Live { run, claimed, claimed_bytes, last }));
     }

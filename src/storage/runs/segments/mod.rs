@@ -49,7 +49,8 @@ use self::{
     writer::Writer,
 };
 use super::{
-    AppendError, CreateError, ListRuns, NewRun, PlacedRun, ReadError, RunLog, RunPage, Slice, Trim, UsedKey,
+    AppendError, CreateError, ListRuns, NewRun, Newest, PlacedRun, ReadError, RunLog, RunPage, Slice, Trim,
+    UsedKey,
 };
 use crate::{
     model::{Digest, Entry, Event, Run, RunId, SessionId},
@@ -281,11 +282,11 @@ impl RunLog for SegmentRunLog {
         self.shared.clone().read(run_id, after, max_bytes).await
     }
 
-    async fn follow(&self, run_id: RunId) -> Result<watch::Receiver<u64>, ReadError> {
+    async fn follow(&self, run_id: RunId) -> Result<watch::Receiver<Newest>, ReadError> {
         let table = self.shared.table();
         let kept = table.runs.get(&run_id).ok_or(ReadError::NotFound)?;
         // Nothing more comes of a run that has ended: its channel is closed with the last value in it.
-        let ended = || watch::channel(kept.last_sequence).1;
+        let ended = || watch::channel(Newest::at(kept.last_sequence)).1;
         Ok(kept.live.as_ref().map_or_else(ended, |it| it.last.subscribe()))
     }
 

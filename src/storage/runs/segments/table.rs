@@ -18,7 +18,9 @@ use super::{
 };
 use crate::{
     model::{Digest, Entry, Run, RunId, SessionId, limits},
-    storage::runs::{CreateError, by_session::BySession, keys::UsedKeys, session_hints::SessionHints},
+    storage::runs::{
+        CreateError, Newest, by_session::BySession, keys::UsedKeys, session_hints::SessionHints,
+    },
 };
 
 /// Everything in memory.
@@ -86,7 +88,7 @@ pub(super) struct Live {
     pub(super) claimed: u64,
     /// Bytes on disk with all that waits for the writer.
     pub(super) claimed_bytes: u64,
-    pub(super) last: watch::Sender<u64>,
+    pub(super) last: watch::Sender<Newest>,
 }
 
 /// A file of the log.
@@ -259,7 +261,7 @@ impl Table {
             What::Begin { run, key, reply } => {
                 let mut kept = Kept::new(header.place, run.session_id.clone(), key, run.created_at);
                 kept.last_sequence = run.last_sequence;
-                let last = watch::Sender::new(run.last_sequence);
+                let last = watch::Sender::new(Newest::at(run.last_sequence));
                 let (claimed, claimed_bytes) = (run.last_sequence, length);
                 kept.live = Some(Box::new(Live { run, claimed, claimed_bytes, last }));
                 self.keep(run_id, kept);
@@ -309,10 +311,12 @@ impl Table {
         let bytes: usize = entries.iter().map(|it| it.event.bytes()).sum();
         self.tail_bytes += bytes;
         self.tails.push_back((run_id, entries.len(), bytes));
-        kept.tail.extend(entries);
         if let Some(live) = &kept.live {
-            live.last.send_replace(kept.last_sequence);
+            let newest = Newest::at(kept.last_sequence);
+            let followed = live.last.receiver_count() > 0;
+            live.last.send_replace(if followed { newest.with(&entries, bytes) } else { newest });
         }
+        kept.tail.extend(entries);
         self.hints.changed(&kept.session_id);
         while self.tail_bytes > tail_limit {
             let Some((run_id, count, bytes)) = self.tails.pop_front() else { break };

@@ -50,12 +50,12 @@ async fn followers_are_told_of_more_and_of_the_end() {
     let mut follower = log.follow(told.id()).await.unwrap();
     let session_follower = log.follow_session(&session()).await;
     told.say(&log, "two").await;
-    assert_eq!(*follower.borrow_and_update(), 2);
+    assert_eq!(follower.borrow_and_update().last_sequence, 2);
     assert!(session_follower.has_changed().unwrap());
     told.end(&log).await;
-    assert_eq!(*follower.borrow_and_update(), 3);
+    assert_eq!(follower.borrow_and_update().last_sequence, 3);
     assert!(follower.changed().await.is_err(), "nothing more comes");
-    assert_eq!(*log.follow(told.id()).await.unwrap().borrow(), 3);
+    assert_eq!(log.follow(told.id()).await.unwrap().borrow().last_sequence, 3);
 }
 
 #[tokio::test]
