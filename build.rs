@@ -1,7 +1,6 @@
 //! Compiles `proto/` without protoc: messages and the client by prost, the server from the same descriptors.
 //!
-//! The server is generated apart, because its watch methods answer with events that are encoded already
-//! (`wire::EncodedEvent`), so that one encoding serves all watchers.
+//! The server is generated apart, because it has a codec of its own (`wire::MessageCodec`).
 
 use std::{env, error::Error, fs, path::Path};
 
@@ -37,18 +36,12 @@ fn generate_server(descriptors: &FileDescriptorSet) {
 }
 
 fn server_method(method: &MethodDescriptorProto) -> manual::Method {
-    let streams_events = method.server_streaming() && method.output_type().ends_with(".WatchRunResponse");
-    let (output, codec) = if streams_events {
-        ("crate::wire::EncodedEvent".to_owned(), "crate::wire::EventCodec")
-    } else {
-        (rust_type(method.output_type()), "crate::wire::MessageCodec")
-    };
     let builder = manual::Method::builder()
         .name(snake_case(method.name()))
         .route_name(method.name())
         .input_type(rust_type(method.input_type()))
-        .output_type(output)
-        .codec_path(codec);
+        .output_type(rust_type(method.output_type()))
+        .codec_path("crate::wire::MessageCodec");
     if method.server_streaming() { builder.server_streaming().build() } else { builder.build() }
 }
 

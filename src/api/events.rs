@@ -1,14 +1,16 @@
-//! A watch as signals that also tell of its silences: what every streaming protocol is made of.
+//! The events of a watch, and its silences, as the body of a response: what every streaming protocol is made of.
 
-use std::{future::ready, pin::Pin, sync::Arc};
+use std::{convert::Infallible, future::ready, pin::Pin, sync::Arc};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame};
+use http_body_util::StreamBody;
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::{
     gateway::{SessionWatch, Watch, WatchEnd},
     model::{Entry, SessionEntry, limits},
-    wire::{self, EncodedEvent, Format},
+    wire::{self, Format, MessageFormat},
 };
 
 /// Where events come from.
@@ -27,15 +29,30 @@ pub(super) trait Source: Send + 'static {
 
 /// An event that can be sent.
 pub(super) trait Shown: Send {
-    /// As a message of the service, in [`Format::Proto`] or [`Format::Json`].
-    fn message(&self, format: Format) -> EncodedEvent;
+    /// As a framed message of the service.
+    fn framed(&self, format: MessageFormat) -> Bytes;
 
     /// As a message of an event stream.
     fn sse(&self) -> Bytes;
 }
 
+/// How a protocol writes a watch.
+pub(super) trait Writing: Send + 'static {
+    /// What comes before the first event, if anything does.
+    fn beginning(&self) -> Option<Bytes>;
+
+    /// One event.
+    fn event(&self, event: &impl Shown) -> Bytes;
+
+    /// What a silence is broken with.
+    fn silence(&self) -> Bytes;
+
+    /// What comes last, if anything does. `cut` says why the watch was cut short, if it was.
+    fn end(&self, cut: Option<&WatchEnd>) -> Option<Frame<Bytes>>;
+}
+
 /// What there is to send.
-pub(super) enum Signal<E> {
+enum Signal<E> {
     /// Events: all that were ready.
     Events(Vec<E>),
     /// Nothing has happened for the length of a heartbeat.
@@ -45,29 +62,72 @@ pub(super) enum Signal<E> {
 }
 
 /// The signals of a watch.
-pub(super) struct Signals<S> {
+struct Signals<S> {
     source: S,
-    /// One timer for the whole watch, moved on at each signal.
+    /// When the last signal was given.
+    last: Instant,
+    /// One timer for the whole watch. It is not moved at each signal but when it goes off too early.
     silence: Pin<Box<Sleep>>,
     cut: bool,
 }
 
+/// Writes the events of `source`. All that is ready goes out in one piece.
+pub(super) fn body<S: Source, W: Writing>(
+    source: S,
+    writing: W,
+) -> impl Body<Data = Bytes, Error = Infallible> + Send + 'static {
+    let mut signals = Signals::new(source);
+    let frames = async_stream::stream! {
+        if let Some(beginning) = writing.beginning() {
+            yield Ok(Frame::data(beginning));
+        }
+        let mut cut = None;
+        while let Some(signal) = signals.next().await {
+            match signal {
+                Signal::Events(events) => yield Ok(Frame::data(joined(&writing, &events))),
+                Signal::Silence => yield Ok(Frame::data(writing.silence())),
+                Signal::Cut(end) => cut = Some(end),
+            }
+        }
+        if let Some(last) = writing.end(cut.as_ref()) {
+            yield Ok(last);
+        }
+    };
+    StreamBody::new(frames)
+}
+
+fn joined<E: Shown>(writing: &impl Writing, events: &[E]) -> Bytes {
+    match events {
+        [event] => writing.event(event),
+        events => {
+            let messages: Vec<_> = events.iter().map(|it| writing.event(it)).collect();
+            let mut all = BytesMut::with_capacity(messages.iter().map(Bytes::len).sum());
+            messages.iter().for_each(|it| all.extend_from_slice(it));
+            all.freeze()
+        }
+    }
+}
+
 impl<S: Source> Signals<S> {
     /// The signals of `source`.
-    pub(super) fn new(source: S) -> Self {
-        Self { source, silence: Box::pin(sleep(limits::HEARTBEAT)), cut: false }
+    fn new(source: S) -> Self {
+        Self { source, last: Instant::now(), silence: Box::pin(sleep(limits::HEARTBEAT)), cut: false }
     }
 
     /// The next signal. `None` after the terminal event, or after [`Signal::Cut`].
-    pub(super) async fn next(&mut self) -> Option<Signal<S::Event>> {
+    async fn next(&mut self) -> Option<Signal<S::Event>> {
         if self.cut {
             return None;
         }
-        self.silence.as_mut().reset(Instant::now() + limits::HEARTBEAT);
         let next = tokio::select! {
             biased;
-            next = self.source.next() => next,
-            () = &mut self.silence => match self.source.ended().await {
+            next = self.source.next() => Some(next),
+            () = silence_since(self.last, self.silence.as_mut()) => None,
+        };
+        self.last = Instant::now();
+        let next = match next {
+            Some(next) => next,
+            None => match self.source.ended().await {
                 None => return Some(Signal::Silence),
                 Some(end) => Some(Err(end)),
             },
@@ -80,10 +140,17 @@ impl<S: Source> Signals<S> {
             }
         })
     }
+}
 
-    /// True when the watch was cut short.
-    pub(super) fn were_cut(&self) -> bool {
-        self.cut
+/// Returns when nothing has happened since `last` for the length of a heartbeat.
+async fn silence_since(last: Instant, mut timer: Pin<&mut Sleep>) {
+    let due = last + limits::HEARTBEAT;
+    loop {
+        timer.as_mut().await;
+        if Instant::now() >= due {
+            return;
+        }
+        timer.as_mut().reset(due);
     }
 }
 
@@ -96,8 +163,8 @@ impl Source for Watch {
 }
 
 impl Shown for Arc<Entry> {
-    fn message(&self, format: Format) -> EncodedEvent {
-        wire::encoded_event(self, format)
+    fn framed(&self, format: MessageFormat) -> Bytes {
+        wire::framed(self, format)
     }
 
     fn sse(&self) -> Bytes {
@@ -118,8 +185,8 @@ impl Source for SessionWatch {
 }
 
 impl Shown for SessionEntry {
-    fn message(&self, format: Format) -> EncodedEvent {
-        wire::encoded_session_event(self, format)
+    fn framed(&self, format: MessageFormat) -> Bytes {
+        wire::framed_session_event(self, format)
     }
 
     fn sse(&self) -> Bytes {
@@ -175,6 +242,6 @@ mod tests {
     async fn in_a_silence_a_watch_that_has_nothing_to_wait_for_is_cut() {
         let mut signals = signals(&[], true);
         assert!(matches!(signals.next().await, Some(Signal::Cut(_))));
-        assert!(signals.next().await.is_none() && signals.were_cut());
+        assert!(signals.next().await.is_none());
     }
 }

@@ -1,24 +1,26 @@
 //! The PipelineService on tonic: what gRPC, gRPC-Web and Connect clients call.
 
-use std::pin::Pin;
-
-use futures::Stream;
+use bytes::Bytes;
+use futures::stream;
+use http::{HeaderMap, HeaderValue};
+use http_body::Frame;
 use tonic::{
-    Request, Response, Status,
+    Code, Request, Response, Status,
     metadata::{MetadataMap, MetadataValue},
 };
 
 use super::{
     error::{status, watch_end_status},
-    events::{Shown as _, Signal, Signals, Source},
-    rpc::JsonAnswers,
+    events::{self, Shown, Source, Writing},
+    rpc::{FramedAnswers, JsonAnswers},
 };
 use crate::{
     gateway::{
-        self, Caller, Gateway, SubmitApproval, SubmitToolResult, session_cookie, session_id_of_cookies,
+        self, Caller, Gateway, SubmitApproval, SubmitToolResult, WatchEnd, session_cookie,
+        session_id_of_cookies,
     },
     wire::{
-        self, EncodedEvent, Format,
+        self, MessageFormat,
         v1::{self, server::pipeline_service_server::PipelineService},
     },
 };
@@ -29,12 +31,18 @@ pub(super) struct PipelineRpc {
     pub(super) gateway: Gateway,
 }
 
-type EventStream = Pin<Box<dyn Stream<Item = Result<EncodedEvent, Status>> + Send>>;
+/// What tonic is given of a watch: the events are in the [`FramedAnswers`] of its response.
+type NoStream = stream::Empty<Result<v1::WatchRunResponse, Status>>;
+
+/// A watch as messages of the service.
+struct Messages {
+    format: MessageFormat,
+}
 
 #[tonic::async_trait]
 impl PipelineService for PipelineRpc {
-    type WatchRunStream = EventStream;
-    type WatchSessionStream = EventStream;
+    type WatchRunStream = NoStream;
+    type WatchSessionStream = NoStream;
 
     async fn init_run(
         &self,
@@ -195,32 +203,42 @@ impl PipelineService for PipelineRpc {
     }
 }
 
-/// Events are there as JSON once for all watchers, so that a client that wants JSON is given it as it is.
-fn streamed<S: Source>(watch: S, answers: Option<JsonAnswers>) -> Response<EventStream> {
-    let format = if answers.is_some() { Format::Json } else { Format::Proto };
-    let mut response = Response::new(event_stream(watch, format));
+/// Events are encoded once for all watchers, so that they go around tonic's encoder; as JSON too, so that a client that
+/// wants JSON is given it as it is.
+fn streamed<S: Source>(watch: S, answers: Option<JsonAnswers>) -> Response<NoStream> {
+    let format = if answers.is_some() { MessageFormat::Json } else { MessageFormat::Proto };
+    let mut response = Response::new(stream::empty());
     // Tells proxies that collect responses to pass this one on as it comes, as the event streams of HTTP do.
     response.metadata_mut().insert("x-accel-buffering", MetadataValue::from_static("no"));
+    response.extensions_mut().insert(FramedAnswers::new(events::body(watch, Messages { format })));
     if let Some(answers) = answers {
         response.extensions_mut().insert(answers);
     }
     response
 }
 
-fn event_stream<S: Source>(source: S, format: Format) -> EventStream {
-    let mut signals = Signals::new(source);
-    Box::pin(async_stream::stream! {
-        while let Some(signal) = signals.next().await {
-            match signal {
-                // tonic puts together into one write what comes without a pause.
-                Signal::Events(events) => for event in events {
-                    yield Ok(event.message(format));
-                },
-                Signal::Silence => yield Ok(wire::heartbeat(format)),
-                Signal::Cut(end) => yield Err(watch_end_status(&end)),
-            }
+impl Writing for Messages {
+    fn beginning(&self) -> Option<Bytes> {
+        None
+    }
+
+    fn event(&self, event: &impl Shown) -> Bytes {
+        event.framed(self.format)
+    }
+
+    fn silence(&self) -> Bytes {
+        wire::framed_heartbeat(self.format)
+    }
+
+    fn end(&self, cut: Option<&WatchEnd>) -> Option<Frame<Bytes>> {
+        let status = cut.map_or_else(|| Status::new(Code::Ok, ""), watch_end_status);
+        let mut trailers = HeaderMap::new();
+        // It fails for texts that cannot stand in a header, and is told as another status then.
+        if let Err(unspeakable) = status.add_header(&mut trailers) {
+            trailers.insert(Status::GRPC_STATUS, HeaderValue::from(unspeakable.code() as i32));
         }
-    })
+        Some(Frame::trailers(trailers))
+    }
 }
 
 fn caller(metadata: &MetadataMap) -> Caller {

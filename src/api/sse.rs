@@ -1,25 +1,22 @@
 //! `GET /v1/runs/{run_id}/events`: a run's events for a browser's EventSource, or a finished log as one document; and
 //! `GET /v1/sessions/{session_id}/events`: the events of all runs of a session.
 
-use std::convert::Infallible;
-
 use axum::{
     body::Body,
     extract::{Path, Query, State},
     response::{IntoResponse as _, Response},
 };
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use http_body::Frame;
-use http_body_util::StreamBody;
 use serde::Deserialize;
 
 use super::{
     document::{DocumentFormat, run_document},
     error::{cause_response, response},
-    events::{Shown, Signal, Signals, Source},
+    events::{self, Shown, Source, Writing},
 };
-use crate::gateway::{Caller, Gateway, MalformedField, WatchRun, WatchSession};
+use crate::gateway::{Caller, Gateway, MalformedField, WatchEnd, WatchRun, WatchSession};
 
 /// How long a browser waits before it comes back, in milliseconds.
 const RETRY: &[u8] = b"retry: 1000\n\n";
@@ -36,6 +33,9 @@ pub(super) struct EventsQuery {
     #[serde(default)]
     compact: String,
 }
+
+/// An event stream of HTML (section 9.2.5).
+struct EventStream;
 
 /// Answers the request.
 pub(super) async fn run_events(
@@ -100,42 +100,29 @@ fn malformed(field: &'static str, problem: &str) -> MalformedField {
 
 /// The events of a watch as they come.
 fn event_stream<S: Source>(source: S) -> Response {
-    let mut signals = Signals::new(source);
-    let frames = async_stream::stream! {
-        yield frame(Bytes::from_static(RETRY));
-        while let Some(signal) = signals.next().await {
-            match signal {
-                Signal::Events(events) => yield frame(joined(&events)),
-                Signal::Silence => yield frame(Bytes::from_static(ALIVE)),
-                Signal::Cut(_) => {}
-            }
-        }
-        // A response that was cut ends without `close`, so that the browser comes back with its cursor.
-        if !signals.were_cut() {
-            yield frame(Bytes::from_static(CLOSE));
-        }
-    };
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
         (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
     ];
-    (headers, Body::new(StreamBody::new(frames))).into_response()
+    (headers, Body::new(events::body(source, EventStream))).into_response()
 }
 
-/// All that is ready goes out in one write.
-fn joined<E: Shown>(events: &[E]) -> Bytes {
-    match events {
-        [event] => event.sse(),
-        events => {
-            let messages: Vec<_> = events.iter().map(Shown::sse).collect();
-            let mut all = BytesMut::with_capacity(messages.iter().map(Bytes::len).sum());
-            messages.iter().for_each(|it| all.extend_from_slice(it));
-            all.freeze()
-        }
+impl Writing for EventStream {
+    fn beginning(&self) -> Option<Bytes> {
+        Some(Bytes::from_static(RETRY))
     }
-}
 
-fn frame(bytes: Bytes) -> Result<Frame<Bytes>, Infallible> {
-    Ok(Frame::data(bytes))
+    fn event(&self, event: &impl Shown) -> Bytes {
+        event.sse()
+    }
+
+    fn silence(&self) -> Bytes {
+        Bytes::from_static(ALIVE)
+    }
+
+    /// A response that was cut ends without `close`, so that the browser comes back with its cursor.
+    fn end(&self, cut: Option<&WatchEnd>) -> Option<Frame<Bytes>> {
+        cut.is_none().then(|| Frame::data(Bytes::from_static(CLOSE)))
+    }
 }

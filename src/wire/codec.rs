@@ -15,7 +15,7 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 /// Who says so: the `domain` of every `google.rpc.ErrorInfo`.
 pub const ERROR_DOMAIN: &str = "rungate";
 
-/// The codec of all methods that do not stream events.
+/// The codec of all methods.
 #[derive(Debug)]
 pub struct MessageCodec<E, D>(PhantomData<(E, D)>);
 

@@ -1,64 +1,40 @@
 //! Events on the wire: encoded once per format, the bytes shared by all watchers.
 
-use std::marker::PhantomData;
-
-use bytes::{BufMut as _, Bytes};
+use bytes::Bytes;
 use memchr::memmem;
-use prost::Message;
-use tonic::{
-    Status,
-    codec::{BufferSettings, Codec, EncodeBuf, Encoder},
-};
+use prost::Message as _;
 
 use super::{
-    RequestDecoder,
     event_json::{append_json, buffer_for},
     event_message, response_json, v1,
 };
 use crate::model::{Entry, Event, SessionEntry};
 
-/// What a stream without events keeps for the next ones. Most watchers are idle most of the time.
-const IDLE_BUFFER_BYTES: usize = 1 << 10;
-/// So many bytes of events that are ready go out in one write.
-const WRITE_BYTES: usize = 32 << 10;
-
-/// A wire format of events.
+/// What an event looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// A protobuf `WatchRunResponse`.
-    Proto,
-    /// The same as one line of proto3 JSON.
+    /// A `WatchRunResponse` as one line of proto3 JSON.
     Json,
     /// The JSON as a message of an event stream: `id:` is the cursor, `data:` the JSON.
     Sse,
 }
 
-/// A `WatchRunResponse` that is encoded already, as protobuf or as JSON.
-#[derive(Debug, Clone)]
-pub struct EncodedEvent {
-    /// Shared by all watchers.
-    message: Bytes,
-    /// Fields that are another watcher's otherwise; empty where there are none. Of a field that comes twice the last
-    /// counts.
-    own: Bytes,
+/// What a framed message carries: a `WatchRunResponse`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MessageFormat {
+    /// As protobuf.
+    Proto,
+    /// As proto3 JSON.
+    Json,
 }
-
-/// Sends [`EncodedEvent`]s as they are; decodes requests as prost does.
-#[derive(Debug)]
-pub struct EventCodec<D>(PhantomData<D>);
-
-/// Copies bytes.
-#[derive(Debug)]
-pub struct EventEncoder;
 
 /// The entry's event in `format`. Whoever asks first encodes it.
 pub fn encoded(entry: &Entry, format: Format) -> Bytes {
+    let message = entry.encoded(SSE_SLOT, sse_message);
     match format {
-        Format::Proto => entry.encoded(0, |event| event_message(event).encode_to_vec().into()),
-        Format::Sse => entry.encoded(1, sse_message),
+        Format::Sse => message,
         Format::Json => {
             // The JSON is a part of the SSE message, so the two share their bytes.
-            let message = encoded(entry, Format::Sse);
             let end = message.len() - SSE_END.len();
             let start = message.iter().position(|byte| *byte == b'{').unwrap_or(end);
             message.slice(start..end)
@@ -66,22 +42,35 @@ pub fn encoded(entry: &Entry, format: Format) -> Bytes {
     }
 }
 
-/// The entry's event as a message of the service, in [`Format::Proto`] or [`Format::Json`].
-pub fn encoded_event(entry: &Entry, format: Format) -> EncodedEvent {
-    EncodedEvent { message: encoded(entry, format), own: Bytes::new() }
+/// The entry's event as a framed message. As protobuf it is shared by all watchers.
+pub fn framed(entry: &Entry, format: MessageFormat) -> Bytes {
+    match format {
+        MessageFormat::Proto => entry.encoded(PROTO_SLOT, |event| {
+            let message = event_message(event);
+            let mut frame = begin_frame(message.encoded_len());
+            message.encode_raw(&mut frame);
+            frame.into()
+        }),
+        MessageFormat::Json => frame_of(&[&encoded(entry, Format::Json)]),
+    }
 }
 
 /// The same with the cursor of the session.
-pub fn encoded_session_event(event: &SessionEntry, format: Format) -> EncodedEvent {
-    if format == Format::Json {
-        let json = encoded(&event.entry, Format::Json);
-        let mut message = Vec::with_capacity(json.len() + event.cursor.len());
-        append_session_json(&mut message, &json, event);
-        return EncodedEvent { message: message.into(), own: Bytes::new() };
+pub fn framed_session_event(event: &SessionEntry, format: MessageFormat) -> Bytes {
+    match format {
+        MessageFormat::Proto => {
+            // Of a field that comes twice the last counts.
+            let mut cursor = Vec::with_capacity(event.cursor.len() + 4);
+            prost::encoding::string::encode(CURSOR_FIELD, &event.cursor, &mut cursor);
+            frame_of(&[&framed(&event.entry, format)[FRAME_HEAD..], &cursor])
+        }
+        MessageFormat::Json => {
+            let json = encoded(&event.entry, Format::Json);
+            let mut message = Vec::with_capacity(json.len() + event.cursor.len());
+            append_session_json(&mut message, &json, event);
+            frame_of(&[&message])
+        }
     }
-    let mut own = Vec::with_capacity(event.cursor.len() + 4);
-    prost::encoding::string::encode(CURSOR_FIELD, &event.cursor, &mut own);
-    EncodedEvent { message: encoded(&event.entry, format), own: own.into() }
 }
 
 /// The event as a message of an event stream, with the cursor of the session.
@@ -94,13 +83,22 @@ pub fn session_sse(event: &SessionEntry) -> Bytes {
     message.into()
 }
 
-/// The event that says that a silent stream is alive. It is in no log.
-pub fn heartbeat(format: Format) -> EncodedEvent {
+/// The message that says that a silent stream is alive. It is in no log.
+pub fn framed_heartbeat(format: MessageFormat) -> Bytes {
     let message = v1::WatchRunResponse { event_type: v1::EventType::Heartbeat.into(), ..Default::default() };
-    let message =
-        if format == Format::Json { response_json(&message) } else { message.encode_to_vec().into() };
-    EncodedEvent { message, own: Bytes::new() }
+    match format {
+        MessageFormat::Proto => frame_of(&[&message.encode_to_vec()]),
+        MessageFormat::Json => frame_of(&[&response_json(&message)]),
+    }
 }
+
+/// The slots of an entry's encoded forms; another is that of WebSockets.
+const PROTO_SLOT: usize = 0;
+const SSE_SLOT: usize = 1;
+
+/// Bytes in front of a framed message: no compression, then its length
+/// (gRPC over HTTP/2, "Length-Prefixed-Message").
+const FRAME_HEAD: usize = 5;
 
 /// What ends a message of an event stream.
 const SSE_END: &[u8] = b"\n\n";
@@ -140,40 +138,19 @@ fn append_session_json(to: &mut Vec<u8>, json: &[u8], event: &SessionEntry) {
     to.extend_from_slice(&json[start + of_run.len()..]);
 }
 
-impl<D> Default for EventCodec<D> {
-    fn default() -> Self {
-        Self(PhantomData)
-    }
+/// The head of a framed message of `length` bytes, with room for it.
+fn begin_frame(length: usize) -> Vec<u8> {
+    let mut frame = Vec::with_capacity(FRAME_HEAD + length);
+    frame.push(0);
+    // An event is bounded far below what four bytes can tell.
+    frame.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
+    frame
 }
 
-impl<D: Message + Default + Send + 'static> Codec for EventCodec<D> {
-    type Encode = EncodedEvent;
-    type Decode = D;
-    type Encoder = EventEncoder;
-    type Decoder = RequestDecoder<D>;
-
-    fn encoder(&mut self) -> EventEncoder {
-        EventEncoder
-    }
-
-    fn decoder(&mut self) -> Self::Decoder {
-        RequestDecoder::default()
-    }
-}
-
-impl Encoder for EventEncoder {
-    type Item = EncodedEvent;
-    type Error = Status;
-
-    fn buffer_settings(&self) -> BufferSettings {
-        BufferSettings::new(IDLE_BUFFER_BYTES, WRITE_BYTES)
-    }
-
-    fn encode(&mut self, event: EncodedEvent, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        buffer.put(event.message);
-        buffer.put(event.own);
-        Ok(())
-    }
+fn frame_of(parts: &[&[u8]]) -> Bytes {
+    let mut frame = begin_frame(parts.iter().map(|it| it.len()).sum());
+    parts.iter().for_each(|it| frame.extend_from_slice(it));
+    frame.into()
 }
 
 #[cfg(test)]
@@ -186,6 +163,14 @@ mod tests {
 
     use super::*;
     use crate::model::{EventKind, RunId};
+
+    /// What a frame of one message holds.
+    fn message_of(frame: &[u8]) -> &[u8] {
+        let (head, message) = frame.split_at(FRAME_HEAD);
+        assert_eq!(head[0], 0);
+        assert_eq!(head[1..], u32::try_from(message.len()).unwrap().to_be_bytes());
+        message
+    }
 
     #[test]
     fn the_cursor_of_the_session_takes_the_place_of_the_runs() {
@@ -206,8 +191,8 @@ mod tests {
         let entry = Arc::new(Entry::new(event));
         let in_session = SessionEntry { entry: entry.clone(), cursor: "of_session".to_owned() };
 
-        let EncodedEvent { message, own } = encoded_session_event(&in_session, Format::Proto);
-        let decoded = v1::WatchRunResponse::decode([message, own].concat().as_slice()).unwrap();
+        let message = framed_session_event(&in_session, MessageFormat::Proto);
+        let decoded = v1::WatchRunResponse::decode(message_of(&message)).unwrap();
         let expected =
             v1::WatchRunResponse { cursor: "of_session".to_owned(), ..event_message(&entry.event) };
         assert_eq!(decoded, expected);
@@ -217,8 +202,8 @@ mod tests {
         assert_eq!(id, "id: of_session");
         let mut told: Value = serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
         assert_eq!(told["cursor"], "of_session");
-        let EncodedEvent { message, own } = encoded_session_event(&in_session, Format::Json);
-        assert!(own.is_empty() && told == serde_json::from_slice::<Value>(&message).unwrap());
+        let message = framed_session_event(&in_session, MessageFormat::Json);
+        assert_eq!(told, serde_json::from_slice::<Value>(message_of(&message)).unwrap());
         told["cursor"] = json!(cursor);
         assert_eq!(told, serde_json::from_slice::<Value>(&encoded(&entry, Format::Json)).unwrap());
     }

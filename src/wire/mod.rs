@@ -14,7 +14,7 @@ use prost_reflect::DescriptorPool;
 
 pub use codec::{ERROR_DOMAIN, MessageCodec, RequestDecoder};
 pub use event::{
-    EncodedEvent, EventCodec, Format, encoded, encoded_event, encoded_session_event, heartbeat, session_sse,
+    Format, MessageFormat, encoded, framed, framed_heartbeat, framed_session_event, session_sse,
 };
 pub use event_json::{event_json, response_json};
 pub use from_proto::json_value;
@@ -27,7 +27,7 @@ pub use websocket::{RunFacts, websocket_event, websocket_event_of_request};
 pub mod v1 {
     tonic::include_proto!("rungate.v1");
 
-    /// The server side, whose watch methods stream events that are encoded already.
+    /// The server side.
     pub mod server {
         include!(concat!(env!("OUT_DIR"), "/rungate.v1.PipelineService.rs"));
     }

@@ -14,6 +14,7 @@
 
 mod connect;
 mod early_answer;
+mod framed_answers;
 mod json_answers;
 mod mend;
 mod methods;
@@ -37,6 +38,7 @@ use tonic_web::{GrpcWebLayer, GrpcWebService};
 use tower::{Layer, Service, ServiceExt};
 
 use self::connect::TonicBridge;
+pub use self::framed_answers::FramedAnswers;
 pub use self::json_answers::JsonAnswers;
 use self::mend::MendedTonic;
 use self::methods::Methods;
@@ -77,7 +79,7 @@ pub struct RpcStack {
 /// which methods take exactly one request message. Paths without a method in it are answered by tonic.
 ///
 /// A handler finds the [`Trailers`] of its call in the extensions of its request, and [`JsonAnswers`] where its client wants
-/// JSON.
+/// JSON. Into those of its response it may put [`FramedAnswers`].
 ///
 /// `error_domain` is the domain of the `google.rpc.ErrorInfo` that errors of the stack itself carry; without one they carry
 /// none.

@@ -12,7 +12,7 @@ use http_body_util::StreamBody;
 use tokio::time::{Instant, Sleep};
 use tonic::Status;
 
-use super::super::trailers::Trailers;
+use super::super::{framed_answers::FramedAnswers, trailers::Trailers};
 use crate::api::rpc::told::Teller;
 
 /// A response body that ends with the trailers of its call, at its deadline at the latest.
@@ -35,6 +35,8 @@ pub(super) fn mended(
     // axum counts the bytes of an empty body, which gRPC has no use for.
     head.headers.remove(CONTENT_LENGTH);
     if !head.headers.contains_key(Status::GRPC_STATUS) {
+        let framed = head.extensions.remove::<FramedAnswers>().and_then(|it| it.take());
+        let body = framed.unwrap_or(body);
         let deadline = deadline.map(|at| Box::pin(tokio::time::sleep_until(at)));
         return Response::from_parts(
             head,
