@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 
 use axum::{
+    Extension,
     body::Body,
     extract::{Path, Query, State},
     response::{IntoResponse as _, Response},
@@ -18,6 +19,7 @@ use super::{
     document::{DocumentFormat, run_document},
     error::{cause_response, response},
     events::{Shown, Signal, Signals, Source},
+    serve::LongStream,
 };
 use crate::gateway::{Caller, Gateway, MalformedField, WatchRun, WatchSession};
 
@@ -120,7 +122,7 @@ fn event_stream<S: Source>(source: S) -> Response {
         (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
         (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
     ];
-    (headers, Body::new(StreamBody::new(frames))).into_response()
+    (Extension(LongStream), headers, Body::new(StreamBody::new(frames))).into_response()
 }
 
 /// All that is ready goes out in one write.
