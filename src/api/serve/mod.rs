@@ -10,8 +10,10 @@ mod http1;
 mod http2;
 mod long_stream;
 mod outgoing;
+mod own_wake;
 mod sniff;
 mod socket;
+mod watched;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
