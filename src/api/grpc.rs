@@ -13,6 +13,7 @@ use super::{
     error::{status, watch_end_status},
     events::{self, Shown, Source, Writing},
     rpc::{FramedAnswers, JsonAnswers},
+    serve::LongStream,
 };
 use crate::{
     gateway::{
@@ -210,6 +211,8 @@ fn streamed<S: Source>(watch: S, answers: Option<JsonAnswers>) -> Response<NoStr
     let mut response = Response::new(stream::empty());
     // Tells proxies that collect responses to pass this one on as it comes, as the event streams of HTTP do.
     response.metadata_mut().insert("x-accel-buffering", MetadataValue::from_static("no"));
+    // gRPC-Web over HTTP/1.1 has its trailers in the body.
+    response.extensions_mut().insert(LongStream);
     response.extensions_mut().insert(FramedAnswers::new(events::body(watch, Messages { format })));
     if let Some(answers) = answers {
         response.extensions_mut().insert(answers);

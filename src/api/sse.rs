@@ -2,6 +2,7 @@
 //! `GET /v1/sessions/{session_id}/events`: the events of all runs of a session.
 
 use axum::{
+    Extension,
     body::Body,
     extract::{Path, Query, State},
     response::{IntoResponse as _, Response},
@@ -15,6 +16,7 @@ use super::{
     document::{DocumentFormat, run_document},
     error::{cause_response, response},
     events::{self, Shown, Source, Writing},
+    serve::LongStream,
 };
 use crate::gateway::{Caller, Gateway, MalformedField, WatchEnd, WatchRun, WatchSession};
 
@@ -105,7 +107,7 @@ fn event_stream<S: Source>(source: S) -> Response {
         (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
         (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
     ];
-    (headers, Body::new(events::body(source, EventStream))).into_response()
+    (Extension(LongStream), headers, Body::new(events::body(source, EventStream))).into_response()
 }
 
 impl Writing for EventStream {

@@ -1,7 +1,19 @@
 //! The accept loop: HTTP/1.1 and HTTP/2 on one port, every wait with an end.
 
+//!
+//! Reading order: this file → `connection` (the life of one) → `sniff` (which HTTP) → `http1` and `http2`; and for
+//! responses that last: `handover` (how they pass hyper) → `long_stream` and `outgoing` (how they are written).
+
 mod connection;
+mod handover;
+mod http1;
+mod http2;
+mod long_stream;
+mod outgoing;
+mod own_wake;
 mod sniff;
+mod socket;
+mod watched;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -14,12 +26,18 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
-use sniff::Slot;
+pub(crate) use handover::LongStream;
+use socket::{Slot, Socket};
 
 use crate::runtime::{
     shutdown::Shutdown,
     task::{self, TaskKind},
 };
+
+/// Bytes that the system takes of a connection beyond those on their way to the peer. A peer that has stopped reading costs
+/// no more, and one that reads is still never kept waiting.
+#[cfg(target_os = "linux")]
+const UNSENT_BYTES: u32 = 128 << 10;
 
 /// How connections are taken up and let go.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -134,13 +152,20 @@ async fn connect(
     shutdown: Shutdown,
     slot: Slot,
 ) {
-    if let Err(error) = tcp.set_nodelay(true) {
-        tracing::debug!(%error, %peer, "could not set TCP_NODELAY");
+    if let Err(error) = set_options(&tcp) {
+        tracing::debug!(%error, %peer, "could not set the options of a connection");
     }
-    match connection::serve(tcp, slot, router, settings, &shutdown).await {
+    let socket = Socket::new(tcp, settings.write_stall_timeout, slot);
+    match connection::serve(socket, router, settings, &shutdown).await {
         Ok(()) => tracing::trace!(%peer, "connection ended"),
         Err(error) => tracing::debug!(error = &*error, %peer, "connection ended with an error"),
     }
+}
+
+fn set_options(tcp: &TcpStream) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    socket2::SockRef::from(tcp).set_tcp_notsent_lowat(UNSENT_BYTES)?;
+    tcp.set_nodelay(true)
 }
 
 /// Running out of file descriptors is not cured by trying again at once; a peer that went away is no matter.

@@ -3,6 +3,7 @@
 mod cors;
 mod documents;
 mod events;
+mod long_streams;
 mod requests;
 mod services;
 mod session_events;
@@ -23,6 +24,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         cors::trials(),
         documents::trials(),
         events::trials(),
+        long_streams::trials(),
         requests::trials(),
         services::trials(),
         session_events::trials(),
