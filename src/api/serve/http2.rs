@@ -75,10 +75,8 @@ struct Served {
     wake: Arc<OwnWake>,
     waker: Waker,
     streams: Streams,
-    running: FuturesUnordered<BoxedStream>,
+    running: FuturesUnordered<WatchedStream>,
 }
-
-type BoxedStream = WatchedStream;
 
 /// The router, for one connection.
 struct StreamService {
