@@ -72,10 +72,11 @@ pub(super) async fn serve(
 /// A connection with its streams.
 struct Served {
     hyper: Connection<TokioIo<Socket>, StreamService, Streams>,
-    wake: Arc<OwnWake>,
-    waker: Waker,
     streams: Streams,
     running: FuturesUnordered<WatchedStream>,
+    /// Of hyper, and of the streams: each wakes the other, which does not wake the task.
+    hyper_wake: Arc<OwnWake>,
+    streams_wake: Arc<OwnWake>,
 }
 
 /// The router, for one connection.
@@ -103,34 +104,49 @@ impl Served {
         let streams = Streams { new: Arc::default(), timeout: settings.write_stall_timeout };
         let service = StreamService { router, streams: streams.clone() };
         let hyper = builder(settings, streams.clone()).serve_connection(TokioIo::new(socket), service);
-        let wake = Arc::new(OwnWake::default());
-        let waker = Waker::from(wake.clone());
-        Self { hyper, wake, waker, streams, running: FuturesUnordered::new() }
+        let (hyper_wake, streams_wake) = (Arc::default(), Arc::default());
+        Self { hyper, streams, running: FuturesUnordered::new(), hyper_wake, streams_wake }
     }
 
     /// Takes up no more streams; ends when those there are have ended.
     fn drain(&mut self) {
         Pin::new(&mut self.hyper).graceful_shutdown();
-        self.wake.set();
+        self.hyper_wake.set();
+    }
+
+    /// Takes up the streams that hyper has left.
+    fn take_up(&mut self) {
+        let new = self.streams.take();
+        if !new.is_empty() {
+            self.running.extend(new);
+            self.streams_wake.set();
+        }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<hyper::Result<()>> {
-        self.wake.begin(cx.waker());
+        self.hyper_wake.begin(cx.waker());
+        self.streams_wake.begin(cx.waker());
         for _ in 0..ROUNDS {
-            if self.wake.take() {
-                let ended = Pin::new(&mut self.hyper).poll(&mut Context::from_waker(&self.waker));
+            if self.hyper_wake.take() {
+                let waker = Waker::from(self.hyper_wake.clone());
+                let ended = Pin::new(&mut self.hyper).poll(&mut Context::from_waker(&waker));
                 if ended.is_ready() {
                     return ended;
                 }
+                self.take_up();
             }
-            self.running.extend(self.streams.take());
-            // What the streams have to send, they tell hyper, which has itself woken.
-            while let Poll::Ready(Some(())) = self.running.poll_next_unpin(cx) {}
-            if !self.wake.is_set() {
+            if self.streams_wake.take() {
+                let waker = Waker::from(self.streams_wake.clone());
+                let mut cx = Context::from_waker(&waker);
+                // What they have to send, they tell hyper, which has itself woken.
+                while let Poll::Ready(Some(())) = self.running.poll_next_unpin(&mut cx) {}
+            }
+            if !self.hyper_wake.is_set() && !self.streams_wake.is_set() {
                 break;
             }
         }
-        self.wake.end();
+        self.hyper_wake.end();
+        self.streams_wake.end();
         Poll::Pending
     }
 }
