@@ -10,7 +10,6 @@ mod http1;
 mod http2;
 mod long_stream;
 mod outgoing;
-mod own_wake;
 mod sniff;
 mod socket;
 mod watched;
