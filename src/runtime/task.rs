@@ -16,6 +16,8 @@ pub enum TaskKind {
     Listener,
     /// Serves one connection. Ends with it, at the latest at the hard deadline of the drain.
     Connection,
+    /// Serves one stream of an HTTP/2 connection. Ends with it, at the latest soon after its connection.
+    Stream,
     /// Serves one WebSocket, which has outlived the request that it began as. Ends with it, at the latest soon after the
     /// drain begins.
     Socket,
@@ -53,6 +55,7 @@ impl TaskKind {
     pub fn on_panic(self) -> OnPanic {
         match self {
             Self::Connection
+            | Self::Stream
             | Self::Socket
             | Self::Operation
             | Self::Worker

@@ -1,43 +1,48 @@
-//! A connection over HTTP/2. Its streams are polled within its own task: an event that goes out on one then needs one
-//! wake-up, and not one of the stream and another of the connection that it wakes.
+//! A connection over HTTP/2.
 
 use std::{
-    any::Any,
     convert::Infallible,
     future::poll_fn,
-    mem,
-    panic::AssertUnwindSafe,
-    pin::{Pin, pin},
+    pin::pin,
     sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll, Waker},
+    task::Poll,
     time::Duration,
 };
 
 use axum::{Router, body::Body, response::Response};
-use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use futures::future::BoxFuture;
 use http::Request;
-use hyper::{
-    body::Incoming,
-    rt::Executor,
-    server::conn::http2::{Builder, Connection},
-};
+use hyper::{body::Incoming, rt::Executor, server::conn::http2::Builder};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tower::ServiceExt as _;
 
 use super::{
     ListenSettings,
     connection::{BoxError, HEAD_BYTES},
-    own_wake::OwnWake,
     socket::Socket,
     watched::{Flow, WatchedBody, WatchedStream},
 };
-use crate::runtime::shutdown::Shutdown;
+use crate::runtime::{
+    shutdown::Shutdown,
+    task::{self, TaskKind},
+};
 
 /// Bytes that wait to be sent on one stream; beyond it the stream's source waits.
 const STREAM_SEND_BYTES: usize = 64 << 10;
 
-/// How often hyper is polled within one turn of the task at the most, so that other tasks have their turns too.
-const ROUNDS: usize = 4;
+/// The router, for one connection.
+struct StreamService {
+    router: Router,
+    streams: Streams,
+}
+
+/// Has the streams of one connection run, each as a task that is watched.
+#[derive(Clone)]
+struct Streams {
+    /// Of the response to the request that hyper has just handed over, until its stream is there.
+    flow: Arc<Mutex<Option<Arc<Flow>>>>,
+    timeout: Duration,
+}
 
 /// Serves a connection to its end.
 pub(super) async fn serve(
@@ -46,7 +51,10 @@ pub(super) async fn serve(
     settings: &ListenSettings,
     shutdown: &Shutdown,
 ) -> Result<(), BoxError> {
-    let mut served = Box::new(Served::new(socket, router, settings));
+    let streams = Streams { flow: Arc::default(), timeout: settings.write_stall_timeout };
+    let service = StreamService { router, streams: streams.clone() };
+    let connection = builder(settings, streams).serve_connection(TokioIo::new(socket), service);
+    let mut connection = Box::pin(connection);
     let mut draining = pin!(shutdown.draining.cancelled());
     let mut stopped = pin!(shutdown.stopped.cancelled());
     let (mut waits, mut drains) = (false, false);
@@ -59,89 +67,14 @@ pub(super) async fn serve(
         }
         if !drains && shutdown.draining.is_cancelled() {
             drains = true;
-            served.drain();
+            connection.as_mut().graceful_shutdown();
         }
         if drains && shutdown.stopped.is_cancelled() {
             return Poll::Ready(Ok(()));
         }
-        served.poll(cx).map_err(BoxError::from)
+        connection.as_mut().poll(cx).map_err(BoxError::from)
     })
     .await
-}
-
-/// A connection with its streams.
-struct Served {
-    hyper: Connection<TokioIo<Socket>, StreamService, Streams>,
-    wake: Arc<OwnWake>,
-    waker: Waker,
-    streams: Streams,
-    running: FuturesUnordered<BoxedStream>,
-}
-
-type BoxedStream = WatchedStream;
-
-/// The router, for one connection.
-struct StreamService {
-    router: Router,
-    streams: Streams,
-}
-
-/// Where hyper leaves its new streams. It is emptied whenever hyper was polled, and holds no more than a client may open.
-#[derive(Clone)]
-struct Streams {
-    new: Arc<Mutex<NewStreams>>,
-    timeout: Duration,
-}
-
-#[derive(Default)]
-struct NewStreams {
-    streams: Vec<WatchedStream>,
-    /// Of the response to the request that hyper has just handed over, until its stream is there.
-    flow: Option<Arc<Flow>>,
-}
-
-impl Served {
-    fn new(socket: Socket, router: Router, settings: &ListenSettings) -> Self {
-        let streams = Streams { new: Arc::default(), timeout: settings.write_stall_timeout };
-        let service = StreamService { router, streams: streams.clone() };
-        let hyper = builder(settings, streams.clone()).serve_connection(TokioIo::new(socket), service);
-        let wake = Arc::new(OwnWake::default());
-        let waker = Waker::from(wake.clone());
-        Self { hyper, wake, waker, streams, running: FuturesUnordered::new() }
-    }
-
-    /// Takes up no more streams; ends when those there are have ended.
-    fn drain(&mut self) {
-        Pin::new(&mut self.hyper).graceful_shutdown();
-        self.wake.set();
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<hyper::Result<()>> {
-        self.wake.begin(cx.waker());
-        for _ in 0..ROUNDS {
-            if self.wake.take() {
-                let ended = Pin::new(&mut self.hyper).poll(&mut Context::from_waker(&self.waker));
-                if ended.is_ready() {
-                    return ended;
-                }
-            }
-            self.running.extend(self.streams.take());
-            // What the streams have to send, they tell hyper, which has itself woken.
-            while let Poll::Ready(Some(())) = self.running.poll_next_unpin(cx) {}
-            if !self.wake.is_set() {
-                break;
-            }
-        }
-        self.wake.end();
-        Poll::Pending
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        // They hold the place that they are in.
-        drop(self.streams.take());
-    }
 }
 
 impl hyper::service::Service<Request<Incoming>> for StreamService {
@@ -151,7 +84,7 @@ impl hyper::service::Service<Request<Incoming>> for StreamService {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let flow = Arc::<Flow>::default();
-        self.streams.lock(|new| new.flow = Some(flow.clone()));
+        *self.streams.flow.lock().unwrap_or_else(PoisonError::into_inner) = Some(flow.clone());
         let answer = self.router.clone().oneshot(request.map(Body::new));
         Box::pin(async move { Ok(answer.await?.map(|body| WatchedBody::new(body, flow))) })
     }
@@ -159,33 +92,9 @@ impl hyper::service::Service<Request<Incoming>> for StreamService {
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
     fn execute(&self, stream: F) {
-        let stream = AssertUnwindSafe(stream).catch_unwind().map(|ended| {
-            if let Err(panic) = ended {
-                tell_panic(&*panic);
-            }
-        });
-        self.lock(|new| {
-            let flow = new.flow.take().unwrap_or_default();
-            new.streams.push(WatchedStream::new(Box::pin(stream), flow, self.timeout));
-        });
+        let flow = self.flow.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default();
+        task::spawn(TaskKind::Stream, WatchedStream::new(Box::pin(stream), flow, self.timeout));
     }
-}
-
-impl Streams {
-    fn take(&self) -> Vec<WatchedStream> {
-        self.lock(|new| mem::take(&mut new.streams))
-    }
-
-    fn lock<T>(&self, change: impl FnOnce(&mut NewStreams) -> T) -> T {
-        change(&mut self.new.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-/// A panic ends one stream, and not the others of the connection.
-fn tell_panic(panic: &(dyn Any + Send)) {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
-    tracing::error!(panic = text, "a stream panicked");
 }
 
 fn builder(settings: &ListenSettings, streams: Streams) -> Builder<Streams> {

@@ -10,7 +10,6 @@ mod http1;
 mod http2;
 mod long_stream;
 mod outgoing;
-mod own_wake;
 mod sniff;
 mod socket;
 mod watched;
@@ -120,9 +119,11 @@ pub async fn serve(listener: Listener, router: Router, settings: ListenSettings,
                 Ok(permit) => {
                     let slot = Slot { _permit: permit, _counted: connections.token() };
                     let (router, settings, shutdown) = (router.clone(), settings.clone(), shutdown.clone());
-                    task::spawn(TaskKind::Connection, async move {
+                    // In a box, as a task has room for its future twice.
+                    let served = Box::pin(async move {
                         connect(tcp, peer, router, &settings, shutdown, slot).await;
                     });
+                    task::spawn(TaskKind::Connection, served);
                 }
                 Err(_) => {
                     refused += 1;

@@ -20,9 +20,9 @@ use futures::future::BoxFuture;
 use http_body::{Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// Bytes of a body that are given at a time, so that a slow client, which takes these in time, is not mistaken for one that
-/// takes nothing.
-const PIECE_BYTES: usize = 16 << 10;
+/// Bytes of a body that are given at a time. A client that takes so much within the time is slow; one that does not takes
+/// nothing.
+const PIECE_BYTES: usize = 64 << 10;
 
 /// What the body of a response tells of itself.
 #[derive(Debug, Default)]

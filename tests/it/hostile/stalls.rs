@@ -2,10 +2,16 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt as _, Empty};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use libtest_mimic::Trial;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream},
+    task::JoinSet,
     time::timeout,
 };
 
@@ -40,6 +46,7 @@ pub(super) fn trials() -> Vec<Trial> {
     vec![
         patient_trial("hostile::watchers_that_stop_reading", patience, stalled_watchers),
         patient_trial("hostile::watchers_that_open_no_window", patience, windowless_watchers),
+        patient_trial("hostile::a_stream_that_opens_no_window_is_reset", patience, windowless_stream),
     ]
 }
 
@@ -100,6 +107,30 @@ async fn windowless_watchers() {
     assert_eq!(unread.remove(0).all().await, log[1..]);
     drop(unread);
     serves_as_before(&gateway).await;
+}
+
+/// A client that keeps the window of one stream shut loses that stream, and no other of its connection.
+async fn windowless_stream() {
+    let config = format!("{FLOOD}\n[connections]\nwrite_stall_timeout = \"2s\"\n");
+    let setup = Setup::default().config(&config).environment("RUNGATE_RUN_RETENTION", "5m");
+    let gateway = setup.environment("RUNGATE_LOG_FILTER", "info,rungate::api::serve=debug").start().await;
+    let run = story::run(Client::new(Protocol::Grpc, gateway.address()), "flood").await;
+    let io = TokioIo::new(TcpStream::connect(gateway.address()).await.unwrap());
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    let mut driver = JoinSet::new();
+    driver.spawn(connection);
+    let mut get = async |path: &str| {
+        let uri = format!("http://{}{path}", gateway.address());
+        sender.send_request(Request::get(uri).body(Empty::<Bytes>::new()).unwrap()).await.unwrap()
+    };
+    let events = format!("/v1/runs/{run}/events");
+    let (unread, read) = (get(&events).await, get(&events).await);
+    let read = read.into_body().collect().await.unwrap().to_bytes();
+    assert!(read.ends_with(b"event: close\ndata: {}\n\n"));
+    let cut = timeout(Duration::from_secs(20), gateway.logs("takes nothing of a stream")).await;
+    cut.expect("the stream is reset");
+    assert!(unread.into_body().collect().await.is_err(), "what was sent of it is not all");
+    assert_eq!(get("/healthz").await.status(), 200);
 }
 
 async fn watch_without_reading(gateway: &Gateway, run: &str) -> TcpStream {

@@ -20,6 +20,9 @@ use crate::support::{
 /// An answer that takes longer does not come.
 const SOON: Duration = Duration::from_secs(20);
 
+/// Connections at a time, where they are counted.
+const WATCHERS: usize = 8;
+
 /// Says much, and quickly.
 const CHATTER: &str = r#"
 [workers.chatter]
@@ -272,32 +275,44 @@ async fn garbage() {
     }
 }
 
-/// Whether it closes, ends only its own half of the connection, or does so behind another request.
+/// Whether it closes, ends only its own half of the connection, or does so behind another request. There are no more
+/// connections than those, so that the next ones show that they were let go.
 async fn gone() {
-    let gateway = Setup::default().config(WORKERS).start().await;
+    let config = format!("{WORKERS}\n[connections]\nmax_connections = {WATCHERS}\n");
+    let gateway = Setup::default().config(&config).start().await;
     let run = story::run(client(&gateway), "linger").await;
-    let files = gateway.open_files();
-    for (half, more) in [(false, ""), (true, ""), (false, "GET / HTTP/1.1\r\nhost: gateway\r\n\r\n")] {
-        let mut wire = Wire::to(&gateway).await;
-        wire.send(&events(&run)).await;
-        wire.head().await;
-        wire.chunk().await;
-        wire.send(more).await;
-        assert!(gateway.open_files() > files);
-        let kept = if half {
-            wire.0.get_mut().shutdown().await.unwrap();
-            Some(wire)
-        } else {
-            drop(wire);
-            None
-        };
-        let closed = async {
-            while gateway.open_files() > files {
-                tokio::time::sleep(Duration::from_millis(10)).await;
+    let mut kept = Vec::new();
+    for (half, more) in
+        [(false, ""), (true, ""), (false, "GET / HTTP/1.1\r\nhost: gateway\r\n\r\n"), (false, "")]
+    {
+        let mut watchers = Vec::new();
+        for _ in 0..WATCHERS {
+            watchers.push(timeout(SOON, admitted(&gateway, &run)).await.expect("there is room"));
+        }
+        for mut wire in watchers {
+            wire.send(more).await;
+            if half {
+                wire.0.get_mut().shutdown().await.unwrap();
+                kept.push(wire);
             }
-        };
-        timeout(SOON, closed).await.expect("the connection is let go");
-        drop(kept);
+        }
+    }
+}
+
+/// A watcher, once there is room for it.
+async fn admitted(gateway: &Gateway, run: &str) -> Wire {
+    loop {
+        let mut wire = Wire::to(gateway).await;
+        drop(wire.0.get_mut().write_all(events(run).as_bytes()).await);
+        let mut line = String::new();
+        match wire.0.read_line(&mut line).await {
+            Ok(_) if line.starts_with("HTTP/1.1 200") => {
+                wire.head().await;
+                wire.chunk().await;
+                return wire;
+            }
+            _ => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
     }
 }
 
