@@ -7,12 +7,13 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+use tokio::sync::watch;
 
 use super::{
     disk::DiskFile,
     index::{Index, Place},
     payload::{Record, StoredKey},
+    pending::{Displaced, Entries, News, Pending, Reply, Told, What},
     record::{Header, Kind},
     remains::Remains,
 };
@@ -50,6 +51,8 @@ pub(super) struct Table {
     tails: VecDeque<(RunId, usize, usize)>,
     tail_bytes: usize,
     pub(super) queue: Vec<Pending>,
+    /// The writer has nothing to do, and has to be woken when something waits.
+    pub(super) writer_rests: bool,
     /// Runs whose drop is not on disk yet.
     pub(super) undurable_drops: HashSet<RunId>,
     /// Why nothing can be written at present.
@@ -100,29 +103,6 @@ pub(super) struct Segment {
     pub(super) dead: HashSet<RunId>,
     /// Something in it is damaged.
     pub(super) damaged: bool,
-}
-
-/// A record on its way to the disk.
-pub(super) struct Pending {
-    pub(super) record: Record,
-    pub(super) entries: Vec<Arc<Entry>>,
-    pub(super) what: What,
-    /// Its share of what may wait; `None` where nobody can wait.
-    pub(super) _room: Option<OwnedSemaphorePermit>,
-}
-
-/// What becomes of the table when the record is on disk.
-pub(super) enum What {
-    Begin { run: Run, key: Option<StoredKey>, reply: oneshot::Sender<Result<(), CreateError>> },
-    Append { run: Run, reply: oneshot::Sender<()> },
-    Drop { key: Option<StoredKey> },
-}
-
-impl Pending {
-    /// The bytes that the run of it will have more; none for a drop.
-    fn queued_bytes(&self) -> u64 {
-        if matches!(self.what, What::Drop { .. }) { 0 } else { self.record.length() }
-    }
 }
 
 impl Segment {
@@ -240,61 +220,71 @@ impl Table {
         let key = kept.key.map(|it| *it).filter(is_its_own);
         self.undurable_drops.insert(run_id);
         let record = Record::drop_run(run_id, key);
-        self.enqueue(Pending { record, entries: Vec::new(), what: What::Drop { key }, _room: None });
+        self.enqueue(Pending { record, entries: Entries::default(), what: What::Drop { key }, room: None });
         true
     }
 
-    /// Where a record went.
-    pub(super) fn committed(&mut self, pending: Pending, place: Place, tail_limit: usize) -> Option<Reply> {
+    /// A record is at `place`. Gives who is to be told.
+    pub(super) fn committed(&mut self, pending: Pending, place: Place, tail_limit: usize) -> Told {
         self.queued_bytes -= pending.queued_bytes();
         self.settled(&pending);
-        let Pending { record, entries, what, _room } = pending;
-        let (run_id, header, length) = (record.header.run_id, record.header, record.length());
+        let Pending { record, entries, what, room: _ } = pending;
+        let (run_id, header) = (record.header.run_id, record.header);
+        debug_assert_eq!(u64::from(place.length), record.length(), "a record has one length");
+        let mut told = Told { reply: Reply::Nobody, followers: None, displaced: Displaced::new() };
         match what {
             What::Drop { key } => {
                 self.undurable_drops.remove(&run_id);
                 self.drop_written(run_id, place, key);
-                None
             }
             What::Begin { run, key, reply } => {
                 let mut kept = Kept::new(header.place, run.session_id.clone(), key, run.created_at);
                 kept.last_sequence = run.last_sequence;
                 let last = watch::Sender::new(run.last_sequence);
-                let (claimed, claimed_bytes) = (run.last_sequence, length);
+                let (claimed, claimed_bytes) = (run.last_sequence, record.length());
                 kept.live = Some(Box::new(Live { run, claimed, claimed_bytes, last }));
                 self.keep(run_id, kept);
-                self.added(run_id, place, length, true, entries, tail_limit);
-                Some(Reply::Begun(reply))
+                self.added(run_id, place, true, entries);
+                told.reply = Reply::Begun(reply);
             }
             What::Append { run, reply } => {
-                let ended = run.finished_at;
-                let kept = self.runs.get_mut(&run_id)?;
-                kept.last_sequence = run.last_sequence;
-                if let Some(live) = kept.live.as_mut() {
-                    live.run = run;
-                }
-                self.added(run_id, place, length, header.has_run, entries, tail_limit);
-                if let Some(ended_at) = ended {
-                    let kept = self.runs.get_mut(&run_id)?;
-                    kept.ended_at = ended_at;
-                    kept.live = None;
-                    kept.index.shrink();
-                    self.ended.insert((ended_at, run_id));
-                }
-                Some(Reply::Appended(reply))
+                told.followers = self.appended(run, place, header.has_run, entries);
+                told.reply = Reply::Appended(reply);
             }
         }
+        self.displace(tail_limit, &mut told.displaced);
+        told
     }
 
-    fn added(
-        &mut self,
-        run_id: RunId,
-        place: Place,
-        length: u64,
-        has_run: bool,
-        entries: Vec<Arc<Entry>>,
-        tail_limit: usize,
-    ) {
+    /// Events were appended to `run`. Gives what its followers are to be told, if it has any.
+    fn appended(&mut self, run: Run, place: Place, has_run: bool, entries: Entries) -> Option<News> {
+        let (run_id, ended, newest) = (run.run_id, run.finished_at, run.last_sequence);
+        self.added(run_id, place, has_run, entries);
+        let kept = self.runs.get_mut(&run_id)?;
+        kept.last_sequence = newest;
+        let live = kept.live.as_mut()?;
+        let followers = if live.last.receiver_count() > 0 {
+            Some(News { last: live.last.clone(), newest })
+        } else {
+            // There is nobody to wake, and who comes later sees it.
+            live.last.send_if_modified(|it| {
+                *it = newest;
+                false
+            });
+            None
+        };
+        if let Some(ended_at) = ended {
+            kept.ended_at = ended_at;
+            kept.live = None;
+            kept.index.shrink();
+            self.ended.insert((ended_at, run_id));
+        } else {
+            live.run = run;
+        }
+        followers
+    }
+
+    fn added(&mut self, run_id: RunId, place: Place, has_run: bool, entries: Entries) {
         let Some(kept) = self.runs.get_mut(&run_id) else { return };
         kept.index.push(place);
         kept.bytes += u64::from(place.length);
@@ -302,23 +292,22 @@ impl Table {
         if let Some(segment) = self.segments.get_mut(&place.segment) {
             segment.live += u64::from(place.length);
         }
-        debug_assert_eq!(u64::from(place.length), length, "a record has one length");
         if has_run {
             kept.head = place;
         }
-        let bytes: usize = entries.iter().map(|it| it.event.bytes()).sum();
-        self.tail_bytes += bytes;
-        self.tails.push_back((run_id, entries.len(), bytes));
-        kept.tail.extend(entries);
-        if let Some(live) = &kept.live {
-            live.last.send_replace(kept.last_sequence);
-        }
+        self.tail_bytes += entries.bytes;
+        self.tails.push_back((run_id, entries.all.len(), entries.bytes));
+        kept.tail.extend(entries.all);
         self.hints.changed(&kept.session_id);
-        while self.tail_bytes > tail_limit {
+    }
+
+    /// Puts what the newest events of all runs take above `limit` out of memory.
+    fn displace(&mut self, limit: usize, displaced: &mut Displaced) {
+        while self.tail_bytes > limit {
             let Some((run_id, count, bytes)) = self.tails.pop_front() else { break };
             self.tail_bytes -= bytes;
             if let Some(kept) = self.runs.get_mut(&run_id) {
-                kept.tail.drain(..count.min(kept.tail.len()));
+                displaced.extend(kept.tail.drain(..count.min(kept.tail.len())));
             }
         }
     }
@@ -364,22 +353,6 @@ impl Table {
             }
             // What is left there must not outlive the record that will drop the run.
             self.bury(run_id, segment);
-        }
-    }
-}
-
-/// Who is to be told that a record is on disk.
-pub(super) enum Reply {
-    Begun(oneshot::Sender<Result<(), CreateError>>),
-    Appended(oneshot::Sender<()>),
-}
-
-impl Reply {
-    pub(super) fn send(self) {
-        // Whoever waited may have gone away; the record stands.
-        match self {
-            Self::Begun(reply) => drop(reply.send(Ok(()))),
-            Self::Appended(reply) => drop(reply.send(())),
         }
     }
 }
