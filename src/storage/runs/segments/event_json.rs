@@ -160,7 +160,7 @@ mod tests {
         fn events_are_written_as_serde_json_does_and_read_as_it_does(event in events()) {
             let mut bytes = Vec::new();
             write(&event, &mut bytes);
-            prop_assert_eq!(String::from_utf8_lossy(&bytes), String::from_utf8_lossy(&as_before(&event)));
+            prop_assert_eq!(&bytes, &as_before(&event));
             let Event { kind, message, view, memo, .. } = event;
             prop_assert_eq!(read(&bytes).unwrap(), Parts { kind, message, view, memo });
         }

@@ -10,6 +10,7 @@
 //! `open` tells what becomes of damage, `remains` when a file is not needed any more, `cleaning` how a file becomes so in
 //! which little is.
 
+mod chunks;
 mod cleaning;
 mod disk;
 mod event_json;
@@ -44,6 +45,7 @@ use tokio::sync::{Semaphore, oneshot, watch};
 
 pub use self::options::{SegmentOptions, SyncMode};
 use self::{
+    chunks::{ChunkKey, Decoded, DecodedBytes},
     cleaning::Cleaner,
     disk::{Disk, Folder},
     payload::{Begin, Record, StoredKey},
@@ -55,7 +57,7 @@ use super::{
     AppendError, CreateError, ListRuns, NewRun, PlacedRun, ReadError, RunLog, RunPage, Slice, Trim, UsedKey,
 };
 use crate::{
-    model::{Digest, Entry, Event, Run, RunId, SessionId},
+    model::{Digest, Event, Run, RunId, SessionId},
     storage::claim::Claim,
 };
 
@@ -109,7 +111,7 @@ struct Shared {
     removing: Mutex<()>,
     disk: Box<dyn Disk>,
     options: SegmentOptions,
-    chunks: Cache<read::ChunkKey, Arc<Vec<Arc<Entry>>>, read::EntryBytes>,
+    chunks: Cache<ChunkKey, Arc<Decoded>, DecodedBytes>,
     _claim: Option<Claim>,
 }
 
@@ -168,7 +170,7 @@ impl SegmentRunLog {
 
 impl Shared {
     fn new(table: Table, disk: Box<dyn Disk>, options: SegmentOptions, claim: Option<Claim>) -> Self {
-        let chunks = Cache::with_weighter(4096, options.cache as u64, read::EntryBytes);
+        let chunks = Cache::with_weighter(4096, options.cache as u64, DecodedBytes);
         let table = Mutex::new(table);
         let (something_waits, removing) = (Condvar::new(), Mutex::new(()));
         Self { table, something_waits, removing, disk, options, chunks, _claim: claim }

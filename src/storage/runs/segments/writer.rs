@@ -14,8 +14,8 @@ use super::{
     cleaning::{Cleaner, Wanted},
     disk::DiskFile,
     index::Place,
-    segment_head::{HEAD, SegmentHead},
     pending::{Pending, Told, What},
+    segment_head::{HEAD, SegmentHead},
     table::Segment,
 };
 use crate::storage::runs::CreateError;
