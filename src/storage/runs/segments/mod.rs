@@ -24,6 +24,7 @@ mod read;
 mod record;
 mod remains;
 mod retention;
+mod run_map;
 mod segment_head;
 mod table;
 #[cfg(test)]

@@ -16,6 +16,7 @@ use super::{
     pending::{Displaced, Entries, News, Pending, Reply, Told, What},
     record::{Header, Kind},
     remains::Remains,
+    run_map::RunMap,
 };
 use crate::{
     model::{Digest, Entry, Run, RunId, SessionId, limits},
@@ -25,7 +26,7 @@ use crate::{
 /// Everything in memory.
 #[derive(Default)]
 pub(super) struct Table {
-    pub(super) runs: HashMap<RunId, Kept>,
+    pub(super) runs: RunMap<Kept>,
     pub(super) by_session: BySession,
     pub(super) hints: SessionHints,
     pub(super) keys: UsedKeys,

@@ -28,6 +28,8 @@ const LAST_TRIES: Duration = Duration::from_millis(if cfg!(test) { 5 } else { 50
 /// Bytes that are put together before they are written: they are still in the processor's cache then. All pieces of a
 /// group commit share one sync.
 const PIECE: usize = if cfg!(test) { 500 } else { 1 << 20 };
+/// Records that have room without growing when they wait: about half a megabyte.
+const MUCH: usize = 1024;
 /// Records that are taken into the table while it is locked.
 const TAKEN_AT_ONCE: usize = 64;
 
@@ -59,6 +61,8 @@ impl Current {
 
 impl Writer {
     pub(super) fn run(mut self) {
+        // Filled and emptied in turns with the queue, so that neither has to grow again.
+        let mut pending = Vec::new();
         let mut last = None::<Instant>;
         let mut give_up = None::<Instant>;
         while let Some(stalled) = self.wait() {
@@ -68,7 +72,7 @@ impl Writer {
             }
             last = Some(Instant::now());
             let mut table = self.shared.table();
-            let mut pending = std::mem::take(&mut table.queue);
+            std::mem::swap(&mut pending, &mut table.queue);
             let closed = table.closed;
             drop(table);
             if !stalled {
@@ -93,6 +97,8 @@ impl Writer {
                 // What came meanwhile goes along; what begins a run is refused while nothing can be written.
                 pending.append(&mut self.shared.table().queue);
             }
+            // A burst may have made it large.
+            pending.shrink_to(MUCH);
             self.cleaner.tidy(&self.shared);
         }
         if let Some(current) = self.current
