@@ -11,7 +11,7 @@ use crate::model::RunId;
 /// A map by run.
 pub(super) type RunMap<T> = HashMap<RunId, T, BuildHasherDefault<IdHasher>>;
 
-/// Mixes all bytes of an id into all bits of its hash, with one multiplication for eight of them.
+/// Mixes all bytes of an id into all bits of its hash, with a multiplication for eight of them and one more.
 #[derive(Debug, Default)]
 pub(super) struct IdHasher(u64);
 
@@ -20,10 +20,7 @@ impl Hasher for IdHasher {
         for part in bytes.chunks(8) {
             let mut word = [0; 8];
             word[..part.len()].copy_from_slice(part);
-            // Odd and without a pattern; both halves of the product, because the lower bits of one are weak.
-            let mixed = u128::from(self.0 ^ u64::from_le_bytes(word) ^ 0x9e37_79b9_7f4a_7c15);
-            let product = mixed * 0xd6e8_feb8_6659_fd93;
-            self.0 = (product as u64) ^ ((product >> 64) as u64);
+            self.0 = mixed(self.0 ^ u64::from_le_bytes(word));
         }
     }
 
@@ -31,8 +28,14 @@ impl Hasher for IdHasher {
     fn write_usize(&mut self, _length: usize) {}
 
     fn finish(&self) -> u64 {
-        self.0
+        mixed(self.0)
     }
+}
+
+/// Both halves of a product with numbers without a pattern, because the lower bits of one are weak.
+fn mixed(word: u64) -> u64 {
+    let product = u128::from(word ^ 0x9e37_79b9_7f4a_7c15) * 0xd6e8_feb8_6659_fd93;
+    (product as u64) ^ ((product >> 64) as u64)
 }
 
 #[cfg(test)]
