@@ -11,6 +11,7 @@ use super::{
     index::{Chunk, Place},
     payload,
     read::whole,
+    record::HEADER,
 };
 use crate::{
     model::{Entry, RunId},
@@ -21,6 +22,9 @@ use crate::{
 const SPAN: u64 = 128 << 10;
 /// Threads that read and decode for one reader at the same time, where it asks for more than one chunk.
 const THREADS: usize = 2;
+
+/// What a record with one event takes on disk besides its text, about.
+const AROUND_CONTENT: usize = HEADER + 40;
 
 /// A chunk as it was when it was read: the run, its first sequence, its records.
 pub(super) type ChunkKey = (RunId, u64, u16);
@@ -97,8 +101,9 @@ impl Decoded {
 impl Wanted {
     /// What it will take in memory, about.
     pub(super) fn likely_bytes(&self) -> usize {
-        let content = (1 + Entry::FORMATS) * self.chunk.bytes as usize;
-        usize::from(self.chunk.records) * size_of::<Entry>() + content
+        let records = usize::from(self.chunk.records);
+        let content = (self.chunk.bytes as usize).saturating_sub(records * AROUND_CONTENT);
+        records * size_of::<Entry>() + (1 + Entry::FORMATS) * content
     }
 
     /// Its events, as far as they are whole.

@@ -7,7 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use super::payload::{Record, StoredKey};
 use crate::{
     model::{Entry, Event, Run},
-    storage::runs::CreateError,
+    storage::runs::{CreateError, session_hints::SessionFollowers},
 };
 
 /// A record on its way to the disk.
@@ -40,23 +40,23 @@ pub(super) type Displaced = Vec<Arc<Entry>>;
 
 /// Who is to be told that a record is on disk; not before the table is unlocked, so that nobody who is woken waits for
 /// the lock.
+#[derive(Default)]
 pub(super) struct Told {
     pub(super) reply: Reply,
-    pub(super) followers: Option<News>,
+    /// The channel of those who follow the run. The newest value is in it already: who comes to follow while the table is
+    /// not locked any more and nobody is woken yet must see it.
+    pub(super) followers: Option<watch::Sender<u64>>,
+    pub(super) session_followers: Option<SessionFollowers>,
     pub(super) displaced: Displaced,
 }
 
 /// Whoever waits for a record.
+#[derive(Default)]
 pub(super) enum Reply {
+    #[default]
     Nobody,
     Begun(oneshot::Sender<Result<(), CreateError>>),
     Appended(oneshot::Sender<Displaced>),
-}
-
-/// What the followers of a run are told.
-pub(super) struct News {
-    pub(super) last: watch::Sender<u64>,
-    pub(super) newest: u64,
 }
 
 impl Pending {
@@ -76,9 +76,12 @@ impl Entries {
 
 impl Told {
     pub(super) fn send(self) {
-        // The followers first: who appended may end the run next.
-        if let Some(News { last, newest }) = self.followers {
-            last.send_replace(newest);
+        if let Some(followers) = self.followers {
+            followers.send_modify(|_| {});
+        }
+        // After those of the run: who follows a session looks at the channels of its runs when it is woken.
+        if let Some(followers) = self.session_followers {
+            followers.wake();
         }
         // Whoever waited may have gone away; the record stands.
         match self.reply {

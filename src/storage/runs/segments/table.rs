@@ -13,14 +13,19 @@ use super::{
     disk::DiskFile,
     index::{Index, Place},
     payload::{Record, StoredKey},
-    pending::{Displaced, Entries, News, Pending, Reply, Told, What},
+    pending::{Displaced, Entries, Pending, Reply, Told, What},
     record::{Header, Kind},
     remains::Remains,
     run_map::RunMap,
 };
 use crate::{
     model::{Digest, Entry, Run, RunId, SessionId, limits},
-    storage::runs::{CreateError, by_session::BySession, keys::UsedKeys, session_hints::SessionHints},
+    storage::runs::{
+        CreateError,
+        by_session::BySession,
+        keys::UsedKeys,
+        session_hints::{SessionFollowers, SessionHints},
+    },
 };
 
 /// Everything in memory.
@@ -232,7 +237,7 @@ impl Table {
         let Pending { record, entries, what, room: _ } = pending;
         let (run_id, header) = (record.header.run_id, record.header);
         debug_assert_eq!(u64::from(place.length), record.length(), "a record has one length");
-        let mut told = Told { reply: Reply::Nobody, followers: None, displaced: Displaced::new() };
+        let mut told = Told::default();
         match what {
             What::Drop { key } => {
                 self.undurable_drops.remove(&run_id);
@@ -246,10 +251,12 @@ impl Table {
                 kept.live = Some(Box::new(Live { run, claimed, claimed_bytes, last }));
                 self.keep(run_id, kept);
                 self.added(run_id, place, true, entries);
+                told.session_followers = self.session_followers(run_id);
                 told.reply = Reply::Begun(reply);
             }
             What::Append { run, reply } => {
                 told.followers = self.appended(run, place, header.has_run, entries);
+                told.session_followers = self.session_followers(run_id);
                 told.reply = Reply::Appended(reply);
             }
         }
@@ -257,23 +264,25 @@ impl Table {
         told
     }
 
-    /// Events were appended to `run`. Gives what its followers are to be told, if it has any.
-    fn appended(&mut self, run: Run, place: Place, has_run: bool, entries: Entries) -> Option<News> {
+    /// Events were appended to `run`. Gives the channel of those who follow it, if anybody does.
+    fn appended(
+        &mut self,
+        run: Run,
+        place: Place,
+        has_run: bool,
+        entries: Entries,
+    ) -> Option<watch::Sender<u64>> {
         let (run_id, ended, newest) = (run.run_id, run.finished_at, run.last_sequence);
         self.added(run_id, place, has_run, entries);
         let kept = self.runs.get_mut(&run_id)?;
         kept.last_sequence = newest;
         let live = kept.live.as_mut()?;
-        let followers = if live.last.receiver_count() > 0 {
-            Some(News { last: live.last.clone(), newest })
-        } else {
-            // There is nobody to wake, and who comes later sees it.
-            live.last.send_if_modified(|it| {
-                *it = newest;
-                false
-            });
-            None
-        };
+        // There for everybody from now on; who waits for it is woken later.
+        live.last.send_if_modified(|it| {
+            *it = newest;
+            false
+        });
+        let followers = (live.last.receiver_count() > 0).then(|| live.last.clone());
         if let Some(ended_at) = ended {
             kept.ended_at = ended_at;
             kept.live = None;
@@ -283,6 +292,11 @@ impl Table {
             live.run = run;
         }
         followers
+    }
+
+    fn session_followers(&mut self, run_id: RunId) -> Option<SessionFollowers> {
+        let kept = self.runs.get(&run_id)?;
+        self.hints.followers(&kept.session_id)
     }
 
     fn added(&mut self, run_id: RunId, place: Place, has_run: bool, entries: Entries) {
@@ -299,7 +313,6 @@ impl Table {
         self.tail_bytes += entries.bytes;
         self.tails.push_back((run_id, entries.all.len(), entries.bytes));
         kept.tail.extend(entries.all);
-        self.hints.changed(&kept.session_id);
     }
 
     /// Puts what the newest events of all runs take above `limit` out of memory.
