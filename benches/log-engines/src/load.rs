@@ -112,23 +112,31 @@ pub(crate) async fn paced(engine: &Engine, rate: usize, length: Duration) -> Str
     format!("{:.1} / {:.1} / {:.1} ms", at(0.5), at(0.99), at(1.0))
 }
 
-/// Events a second when every run appends the next `count` as soon as those before are acknowledged.
-pub(crate) async fn saturated(engine: &Engine, events: usize, count: usize) -> f64 {
+/// Events a second when every run appends the next `count` as soon as those before are acknowledged; and the bytes of
+/// memory that each event of the second half has added, when all that does not grow with them is there.
+pub(crate) async fn saturated(engine: &Engine, events: usize, count: usize) -> (f64, f64) {
     let mut tasks = JoinSet::new();
     let mut producers = Vec::new();
     for number in 0..RUNS {
         producers.push(Producer::begin(engine, number).await);
     }
     let began = Instant::now();
-    for mut producer in producers {
+    let appends = events / RUNS / count;
+    for (number, mut producer) in producers.into_iter().enumerate() {
         tasks.spawn(async move {
-            for _ in 0..events / RUNS / count {
+            let mut half_way = 0;
+            for done in 0..appends {
+                if number == 0 && done == appends / 2 {
+                    half_way = resident();
+                }
                 producer.append(count).await;
             }
+            half_way
         });
     }
-    tasks.join_all().await;
-    events as f64 / began.elapsed().as_secs_f64()
+    let half_way: usize = tasks.join_all().await.into_iter().sum();
+    let rate = events as f64 / began.elapsed().as_secs_f64();
+    (rate, resident().saturating_sub(half_way) as f64 / (events as f64 / 2.0))
 }
 
 /// Events a second when one reader reads all runs, one after the other.
