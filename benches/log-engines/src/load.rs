@@ -10,8 +10,8 @@ use std::{
 
 use jiff::Timestamp;
 use rungate::{
-    model::{Command, Draft, EventKind, RunId, RunMachine, SessionId},
-    storage::{NewRun, RunLog as _, SegmentRunLog},
+    model::{Command, Draft, EventKind, Outcome, RunId, RunMachine, SessionId},
+    storage::{NewRun, RunLog as _, SegmentRunLog, Trim},
 };
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -21,6 +21,10 @@ use crate::fjall_log::FjallLog;
 /// Runs that write at the same time.
 pub(crate) const RUNS: usize = 1000;
 const TEXT_BYTES: usize = 200;
+/// Where the numbers of runs begin that are there to be dropped.
+const FIRST_LITTER: usize = 1_000_000;
+/// Events that these append in one step.
+const LITTER_EACH: usize = 10;
 
 /// What is measured.
 #[derive(Clone)]
@@ -53,6 +57,14 @@ impl Producer {
         Self { engine: engine.clone(), machine, text: "x".repeat(TEXT_BYTES) }
     }
 
+    /// Ends the run.
+    async fn end(&mut self, log: &SegmentRunLog) {
+        let expected = self.machine.run().last_sequence;
+        let events = self.machine.apply(Command::Finish(Outcome::Cancelled), Timestamp::now());
+        let run = self.machine.run().clone();
+        log.append(run, expected, events.expect("a run that goes on")).await.expect("an append");
+    }
+
     /// Appends `count` events in one step, as a run's writer does with what has gathered.
     async fn append(&mut self, count: usize) {
         let expected = self.machine.run().last_sequence;
@@ -76,8 +88,9 @@ pub(crate) async fn paced(engine: &Engine, rate: usize, length: Duration) -> Str
     let pause = Duration::from_secs_f64(RUNS as f64 / rate as f64);
     let mut tasks = JoinSet::new();
     for number in 0..RUNS {
-        let mut producer = Producer::begin(engine, number).await;
+        let engine = engine.clone();
         tasks.spawn(async move {
+            let mut producer = Producer::begin(&engine, number).await;
             let mut latencies = Vec::new();
             // Spread over the pause, so that not all write at once.
             let start = tokio::time::Instant::now() + pause.mul_f64(number as f64 / RUNS as f64);
@@ -99,23 +112,31 @@ pub(crate) async fn paced(engine: &Engine, rate: usize, length: Duration) -> Str
     format!("{:.1} / {:.1} / {:.1} ms", at(0.5), at(0.99), at(1.0))
 }
 
-/// Events a second when every run appends the next `count` as soon as those before are acknowledged.
-pub(crate) async fn saturated(engine: &Engine, events: usize, count: usize) -> f64 {
+/// Events a second when every run appends the next `count` as soon as those before are acknowledged; and the bytes of
+/// memory that each event of the second half has added, when all that does not grow with them is there.
+pub(crate) async fn saturated(engine: &Engine, events: usize, count: usize) -> (f64, f64) {
     let mut tasks = JoinSet::new();
     let mut producers = Vec::new();
     for number in 0..RUNS {
         producers.push(Producer::begin(engine, number).await);
     }
     let began = Instant::now();
-    for mut producer in producers {
+    let appends = events / RUNS / count;
+    for (number, mut producer) in producers.into_iter().enumerate() {
         tasks.spawn(async move {
-            for _ in 0..events / RUNS / count {
+            let mut half_way = 0;
+            for done in 0..appends {
+                if number == 0 && done == appends / 2 {
+                    half_way = resident();
+                }
                 producer.append(count).await;
             }
+            half_way
         });
     }
-    tasks.join_all().await;
-    events as f64 / began.elapsed().as_secs_f64()
+    let half_way: usize = tasks.join_all().await.into_iter().sum();
+    let rate = events as f64 / began.elapsed().as_secs_f64();
+    (rate, resident().saturating_sub(half_way) as f64 / (events as f64 / 2.0))
 }
 
 /// Events a second when one reader reads all runs, one after the other.
@@ -131,6 +152,27 @@ pub(crate) async fn replayed(log: &SegmentRunLog) -> f64 {
         }
     }
     events as f64 / began.elapsed().as_secs_f64()
+}
+
+/// Fills a log with events of ten times as many runs, then drops nine of ten: all its segments are to be cleaned.
+pub(crate) async fn littered(log: &Arc<SegmentRunLog>, events: usize) {
+    let engine = Engine::Segments(log.clone());
+    let runs = 10 * RUNS;
+    let mut tasks = JoinSet::new();
+    for number in 0..runs {
+        let (engine, log) = (engine.clone(), log.clone());
+        tasks.spawn(async move {
+            let mut producer = Producer::begin(&engine, FIRST_LITTER + number).await;
+            for _ in 0..(events / runs).div_ceil(LITTER_EACH) {
+                producer.append(LITTER_EACH).await;
+            }
+            if number % 10 > 0 {
+                producer.end(&log).await;
+            }
+        });
+    }
+    tasks.join_all().await;
+    log.trim(Trim { ended_before: Timestamp::MAX, keys_before: Timestamp::MIN }).await;
 }
 
 /// Bytes of this process in memory.

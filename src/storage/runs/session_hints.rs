@@ -14,6 +14,10 @@ pub(super) struct SessionHints {
     sweep_at: usize,
 }
 
+/// Those who follow a session, who are to be woken.
+#[derive(Debug)]
+pub(super) struct SessionFollowers(watch::Sender<u64>);
+
 /// Below this many channels nobody looks for abandoned ones.
 const FEW: usize = 64;
 
@@ -29,12 +33,25 @@ impl SessionHints {
 
     /// Wakes those who follow the session.
     pub(super) fn changed(&mut self, session_id: &SessionId) {
-        let Some(hint) = self.followed.get(session_id) else { return };
-        if hint.receiver_count() == 0 {
-            self.followed.remove(session_id);
-        } else {
-            hint.send_modify(|count| *count = count.wrapping_add(1));
+        if let Some(followers) = self.followers(session_id) {
+            followers.wake();
         }
+    }
+
+    /// Those who follow the session, if anybody does.
+    pub(super) fn followers(&mut self, session_id: &SessionId) -> Option<SessionFollowers> {
+        let hint = self.followed.get(session_id)?;
+        if hint.receiver_count() > 0 {
+            return Some(SessionFollowers(hint.clone()));
+        }
+        self.followed.remove(session_id);
+        None
+    }
+}
+
+impl SessionFollowers {
+    pub(super) fn wake(self) {
+        self.0.send_modify(|count| *count = count.wrapping_add(1));
     }
 }
 

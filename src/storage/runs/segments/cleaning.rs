@@ -169,11 +169,17 @@ impl Cleaner {
         !self.copies.is_empty()
     }
 
-    /// Puts the copies behind what else group commit number `commit` writes.
-    pub(super) fn put(&self, commit: u64, batch: &mut Vec<u8>) {
+    /// Bytes that are to be written.
+    pub(super) fn bytes(&self) -> u64 {
+        self.copies.iter().map(|it| it.header.length()).sum()
+    }
+
+    /// Puts the copies behind what else group commit number `commit` writes. `first` when that is nothing.
+    pub(super) fn put(&self, commit: u64, mut first: bool, batch: &mut Vec<u8>) {
         for copy in &self.copies {
             let payload = copy.at + HEADER..copy.at + HEADER + copy.header.payload as usize;
-            batch.extend_from_slice(&copy.header.copy(commit, batch.is_empty()).encode());
+            let header = copy.header.copy(commit, std::mem::take(&mut first));
+            batch.extend_from_slice(&header.encode());
             batch.extend_from_slice(&self.bytes[payload]);
         }
     }

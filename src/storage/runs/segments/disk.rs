@@ -8,6 +8,8 @@ use std::{
     sync::Arc,
 };
 
+use rustix::io::Errno;
+
 /// A folder of segment files, named by numbers.
 pub(super) trait Disk: Send + Sync + 'static {
     /// The numbers of the files that are there, in order.
@@ -87,11 +89,12 @@ impl DiskFile for File {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let mut filled = 0;
         while filled < buffer.len() {
-            match FileExt::read_at(self, &mut buffer[filled..], offset + filled as u64) {
+            // Not by way of the C library: it does more around a small read than the read takes.
+            match rustix::io::pread(self, &mut buffer[filled..], offset + filled as u64) {
                 Ok(0) => break,
                 Ok(read) => filled += read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(filled)

@@ -13,6 +13,7 @@ use super::{
     payload::{self, StoredKey},
     read::record_at,
     record::{Header, Kind},
+    run_map::RunMap,
     table::{Kept, Live, Table},
 };
 use crate::{model::RunId, storage::runs::Newest};
@@ -23,7 +24,7 @@ pub(super) struct Found {
     /// Its segments are there, and filled with what is found of the runs.
     pub(super) table: Table,
     pub(super) last_commit: u64,
-    runs: HashMap<RunId, FoundRun>,
+    runs: RunMap<FoundRun>,
     dropped: HashMap<RunId, Dropped>,
     nameless_damage: Option<NamelessDamage>,
 }

@@ -12,7 +12,7 @@ pub(super) struct Index {
 }
 
 /// Records of one run in one segment that follow each other in sequence.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Chunk {
     pub(super) segment: u32,
     /// Of its first record.
@@ -73,6 +73,11 @@ impl Index {
     /// The chunk that holds the event `sequence`, if any does.
     pub(super) fn chunk_of(&self, sequence: u64) -> Option<&Chunk> {
         self.chunks.get(self.number_of(sequence)?)
+    }
+
+    /// The chunk that holds the event `sequence`, and those after it.
+    pub(super) fn chunks_from(&self, sequence: u64) -> impl Iterator<Item = &Chunk> {
+        self.number_of(sequence).into_iter().flat_map(|number| &self.chunks[number..])
     }
 
     /// The record that begins with the event `first_sequence`, if one does.

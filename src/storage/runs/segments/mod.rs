@@ -10,17 +10,21 @@
 //! `open` tells what becomes of damage, `remains` when a file is not needed any more, `cleaning` how a file becomes so in
 //! which little is.
 
+mod chunks;
 mod cleaning;
 mod disk;
+mod event_json;
 mod found;
 mod index;
 mod open;
 mod options;
 mod payload;
+mod pending;
 mod read;
 mod record;
 mod remains;
 mod retention;
+mod run_map;
 mod segment_head;
 mod table;
 #[cfg(test)]
@@ -42,10 +46,12 @@ use tokio::sync::{Semaphore, oneshot, watch};
 
 pub use self::options::{SegmentOptions, SyncMode};
 use self::{
+    chunks::{ChunkKey, Decoded, DecodedBytes},
     cleaning::Cleaner,
     disk::{Disk, Folder},
     payload::{Begin, Record, StoredKey},
-    table::{Pending, Table, What},
+    pending::{Entries, Pending, What},
+    table::Table,
     writer::Writer,
 };
 use super::{
@@ -53,7 +59,7 @@ use super::{
     UsedKey,
 };
 use crate::{
-    model::{Digest, Entry, Event, Run, RunId, SessionId},
+    model::{Digest, Event, Run, RunId, SessionId},
     storage::claim::Claim,
 };
 
@@ -107,7 +113,7 @@ struct Shared {
     removing: Mutex<()>,
     disk: Box<dyn Disk>,
     options: SegmentOptions,
-    chunks: Cache<read::ChunkKey, Arc<Vec<Arc<Entry>>>, read::EntryBytes>,
+    chunks: Cache<ChunkKey, Arc<Decoded>, DecodedBytes>,
     _claim: Option<Claim>,
 }
 
@@ -166,7 +172,7 @@ impl SegmentRunLog {
 
 impl Shared {
     fn new(table: Table, disk: Box<dyn Disk>, options: SegmentOptions, claim: Option<Claim>) -> Self {
-        let chunks = Cache::with_weighter(4096, options.cache as u64, read::EntryBytes);
+        let chunks = Cache::with_weighter(4096, options.cache as u64, DecodedBytes);
         let table = Mutex::new(table);
         let (something_waits, removing) = (Condvar::new(), Mutex::new(()));
         Self { table, something_waits, removing, disk, options, chunks, _claim: claim }
@@ -191,15 +197,29 @@ impl Shared {
         }
     }
 
+    /// Hands a record to the writer.
+    fn hand_over(&self, mut table: MutexGuard<'_, Table>, pending: Pending) {
+        table.enqueue(pending);
+        let wake = std::mem::take(&mut table.writer_rests);
+        drop(table);
+        // It would be a system call each time.
+        if wake {
+            self.something_waits.notify_one();
+        }
+    }
+
     /// Waits until something waits for the writer, at most so long.
-    fn wait<'a>(&self, table: MutexGuard<'a, Table>, most: Option<Duration>) -> MutexGuard<'a, Table> {
-        match most {
+    fn wait<'a>(&self, mut table: MutexGuard<'a, Table>, most: Option<Duration>) -> MutexGuard<'a, Table> {
+        table.writer_rests = true;
+        let mut table = match most {
             None => self.something_waits.wait(table).unwrap_or_else(PoisonError::into_inner),
             Some(most) => {
                 let waited = self.something_waits.wait_timeout(table, most);
                 waited.unwrap_or_else(PoisonError::into_inner).0
             }
-        }
+        };
+        table.writer_rests = false;
+        table
     }
 }
 
@@ -211,6 +231,7 @@ impl RunLog for SegmentRunLog {
         let key = key.map(|it| StoredKey { name: it.name, request: it.request, used_at });
         let begin = Begin { run, params, key };
         let mut record = Record::begin(&begin, &events);
+        let entries = Entries::new(events);
         // What has to be refused does not wait for room first: while the disk fails there may be none.
         self.shared.table().takes_runs()?;
         let room = self.room_for(&record).await;
@@ -235,17 +256,18 @@ impl RunLog for SegmentRunLog {
             table.beginning.insert(run.run_id);
             table.last_place += 1;
             record.header.place = table.last_place;
-            let entries = entries(events);
-            table.enqueue(Pending { record, entries, what: What::Begin { run, key, reply }, _room: room });
+            let pending = Pending { record, entries, what: What::Begin { run, key, reply }, room };
+            self.shared.hand_over(table, pending);
         }
-        self.shared.something_waits.notify_one();
         let closed = || CreateError::Unavailable(Arc::new(io::ErrorKind::BrokenPipe.into()));
         written.await.unwrap_or_else(|_| Err(closed()))
     }
 
     async fn append(&self, run: Run, expected: u64, events: Vec<Event>) -> Result<(), AppendError> {
         let state_changed = events.iter().any(|it| changes_state(&it.kind));
+        // All that takes long is done before the table is locked.
         let record = Record::events(&run, state_changed, &events);
+        let entries = Entries::new(events);
         let room = self.room_for(&record).await;
         let (reply, written) = oneshot::channel();
         {
@@ -271,11 +293,12 @@ impl RunLog for SegmentRunLog {
                 live.claimed = run.last_sequence;
                 live.claimed_bytes = bytes;
             }
-            let entries = entries(events);
-            table.enqueue(Pending { record, entries, what: What::Append { run, reply }, _room: room });
+            let pending = Pending { record, entries, what: What::Append { run, reply }, room };
+            self.shared.hand_over(table, pending);
         }
-        self.shared.something_waits.notify_one();
-        written.await.map_err(|_| AppendError::Closed)
+        let displaced = written.await.map_err(|_| AppendError::Closed)?;
+        drop(displaced);
+        Ok(())
     }
 
     async fn read(&self, run_id: RunId, after: u64, max_bytes: usize) -> Result<Slice, ReadError> {
@@ -351,10 +374,6 @@ impl Drop for SegmentRunLog {
             drop(writer.join());
         }
     }
-}
-
-fn entries(events: Vec<Event>) -> Vec<Arc<Entry>> {
-    events.into_iter().map(|it| Arc::new(Entry::new(it))).collect()
 }
 
 /// True for events after which the run is not what it was, but for its newest sequence.

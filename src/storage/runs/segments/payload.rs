@@ -4,10 +4,12 @@ use std::{collections::BTreeMap, io};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use super::record::{HEADER, Header, Kind};
-use crate::model::{ClientView, Digest, Event, EventKind, IdempotencyKey, Run, RunId};
+use super::{
+    event_json::{self, Parts},
+    record::{HEADER, Header, Kind},
+};
+use crate::model::{Digest, Event, IdempotencyKey, Run, RunId};
 
 /// Bytes in front of each event: its length, its time, its progress.
 const EVENT_HEADER: usize = 4 + 8 + 1;
@@ -28,31 +30,6 @@ pub(super) struct StoredKey {
     pub(super) name: Digest,
     pub(super) request: Digest,
     pub(super) used_at: Timestamp,
-}
-
-/// The parts of an event that are neither in the record nor in front of it.
-#[derive(Serialize)]
-struct EventRef<'a> {
-    #[serde(rename = "k")]
-    kind: &'a EventKind,
-    #[serde(rename = "m", skip_serializing_if = "str::is_empty")]
-    message: &'a str,
-    #[serde(rename = "v", skip_serializing_if = "Option::is_none")]
-    view: &'a Option<ClientView>,
-    #[serde(rename = "w", skip_serializing_if = "Option::is_none")]
-    memo: &'a Option<Box<Value>>,
-}
-
-#[derive(Deserialize)]
-struct EventOwned {
-    #[serde(rename = "k")]
-    kind: EventKind,
-    #[serde(rename = "m", default)]
-    message: String,
-    #[serde(rename = "v", default)]
-    view: Option<ClientView>,
-    #[serde(rename = "w", default)]
-    memo: Option<Box<Value>>,
 }
 
 /// A record that waits for its commit number, which stands in its header.
@@ -99,7 +76,10 @@ impl Record {
     }
 
     fn of(kind: Kind, run: &Run, head: Option<Vec<u8>>, events: &[Event]) -> Self {
-        let mut bytes = vec![0; HEADER];
+        let events_bytes = events.iter().map(|it| EVENT_HEADER + event_json::likely_bytes(it));
+        let head_bytes = head.as_ref().map_or(0, |it| 4 + it.len());
+        let mut bytes = Vec::with_capacity(HEADER + head_bytes + events_bytes.sum::<usize>());
+        bytes.resize(HEADER, 0);
         if let Some(head) = &head {
             bytes.extend_from_slice(&length(head.len()).to_le_bytes());
             bytes.extend_from_slice(head);
@@ -107,10 +87,7 @@ impl Record {
         for event in events {
             let start = bytes.len();
             bytes.extend_from_slice(&[0; EVENT_HEADER]);
-            let Event { kind, message, view, memo, .. } = event;
-            let parts = EventRef { kind, message, view, memo };
-            // Writing to memory fails for no value of these types.
-            drop(serde_json::to_writer(&mut bytes, &parts));
+            event_json::write(event, &mut bytes);
             let text = length(bytes.len() - start - EVENT_HEADER);
             bytes[start..start + 4].copy_from_slice(&text.to_le_bytes());
             bytes[start + 4..start + 12].copy_from_slice(&nanoseconds(event.time).to_le_bytes());
@@ -147,10 +124,10 @@ impl Record {
         self.bytes.len() as u64
     }
 
-    /// Puts the record behind others, as written by group commit number `commit`.
-    pub(super) fn put(&mut self, commit: u64, batch: &mut Vec<u8>) {
+    /// Puts the record behind others, as written by group commit number `commit`, of which it is the first record or not.
+    pub(super) fn put(&mut self, commit: u64, first: bool, batch: &mut Vec<u8>) {
         self.header.commit = commit;
-        self.header.first = batch.is_empty();
+        self.header.first = first;
         self.bytes[..HEADER].copy_from_slice(&self.header.encode());
         batch.extend_from_slice(&self.bytes);
     }
@@ -195,7 +172,7 @@ pub(super) fn events_of(header: &Header, payload: &[u8], mut take: impl FnMut(Ev
             front[4], front[5], front[6], front[7], front[8], front[9], front[10], front[11],
         ]);
         let (text, after) = after.split_at_checked(length).ok_or_else(malformed)?;
-        let EventOwned { kind, message, view, memo } = parse(text)?;
+        let Parts { kind, message, view, memo } = event_json::read(text)?;
         let time = timestamp(time);
         take(Event {
             run_id: header.run_id,

@@ -2,10 +2,9 @@
 
 use std::{collections::BTreeMap, io, sync::Arc};
 
-use quick_cache::Weighter;
-
 use super::{
     Shared,
+    chunks::{Decoded, Wanted},
     disk::DiskFile,
     index::Place,
     payload,
@@ -13,32 +12,28 @@ use super::{
     table::Kept,
 };
 use crate::{
-    model::{Entry, Run, RunError, RunId, RunState},
+    model::{Entry, Run, RunError, RunId, RunState, limits},
     runtime::task,
     storage::runs::{ReadError, Slice},
 };
 
-/// Records that lie within so many bytes are read at once.
-const SPAN: u64 = 128 << 10;
-
-/// A chunk as it was when it was read: the run, its first sequence, its records.
-pub(super) type ChunkKey = (RunId, u64, u16);
-
-/// Weighs chunks by what their events take in memory.
-#[derive(Debug, Clone)]
-pub(super) struct EntryBytes;
-
-impl Weighter<ChunkKey, Arc<Vec<Arc<Entry>>>> for EntryBytes {
-    fn weight(&self, _key: &ChunkKey, entries: &Arc<Vec<Arc<Entry>>>) -> u64 {
-        entries.iter().map(|it| it.event.bytes() as u64).sum::<u64>().max(1)
-    }
-}
+/// Chunks that are read at once for one reader.
+const CHUNKS_AT_ONCE: usize = 16;
 
 /// Where the next events are.
 enum Found {
-    Memory(Vec<Arc<Entry>>),
-    Disk { key: ChunkKey, places: Vec<Place>, file: Arc<dyn DiskFile> },
+    Memory(Decoded),
+    Disk(Vec<Wanted>),
     Damage,
+}
+
+/// What a reader has got so far.
+struct Taken {
+    entries: Vec<Arc<Entry>>,
+    bytes: usize,
+    max_bytes: usize,
+    /// The sequence that comes next.
+    next: u64,
 }
 
 impl Shared {
@@ -48,54 +43,39 @@ impl Shared {
         after: u64,
         max_bytes: usize,
     ) -> Result<Slice, ReadError> {
-        let mut entries: Vec<Arc<Entry>> = Vec::new();
-        let (mut next, mut bytes) = (after.saturating_add(1), 0);
+        let mut taken = Taken { entries: Vec::new(), bytes: 0, max_bytes, next: after.saturating_add(1) };
         loop {
-            let (last_sequence, found) = self.find(run_id, next)?;
+            let (last_sequence, found) = self.find(run_id, &taken)?;
+            let before = taken.next;
             let more = match found {
-                None => return Ok(Slice { entries, last_sequence }),
-                Some(Found::Damage) if entries.is_empty() => return Err(ReadError::Damaged),
-                Some(Found::Damage) => return Ok(Slice { entries, last_sequence }),
-                Some(Found::Memory(more)) => Arc::new(more),
-                Some(Found::Disk { key, places, file }) => {
-                    let load = async {
-                        let read = task::blocking(move || read_places(&*file, &places)).await;
-                        read.unwrap_or_else(|| Err(io::Error::other("reading panicked"))).map(Arc::new)
-                    };
-                    match self.chunks.get_or_insert_async(&key, load).await {
-                        Ok(chunk) => chunk,
-                        Err(_) if !entries.is_empty() => return Ok(Slice { entries, last_sequence }),
-                        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                            tracing::error!(%run_id, first = key.1, "a stored event is damaged");
-                            return Err(ReadError::Damaged);
-                        }
-                        Err(error) => return Err(ReadError::Failed(Arc::new(error))),
-                    }
+                Some(Found::Memory(decoded)) => Ok(vec![Arc::new(decoded)]),
+                Some(Found::Disk(wanted)) => {
+                    self.chunks(wanted).await.map_err(|error| read_error(run_id, before, error))
                 }
+                Some(Found::Damage) => Err(ReadError::Damaged),
+                None => Ok(Vec::new()),
             };
-            let before = next;
-            for entry in more.iter().filter(|it| it.event.sequence >= before) {
-                let size = entry.event.bytes();
-                if !entries.is_empty() && bytes + size > max_bytes {
-                    return Ok(Slice { entries, last_sequence });
-                }
-                bytes += size;
-                next = entry.event.sequence + 1;
-                entries.push(entry.clone());
+            let room = match more {
+                Ok(more) => more.iter().all(|it| taken.take(it)),
+                // What came before can be read.
+                Err(_) if !taken.entries.is_empty() => false,
+                Err(error) => return Err(error),
+            };
+            if !room || taken.next > last_sequence {
+                return Ok(Slice { entries: taken.entries, last_sequence });
             }
-            if next == before {
+            if taken.next == before {
                 // A chunk that does not hold what the index says.
-                return if entries.is_empty() {
-                    Err(ReadError::Damaged)
-                } else {
-                    Ok(Slice { entries, last_sequence })
-                };
+                let nothing = taken.entries.is_empty();
+                let slice = Slice { entries: taken.entries, last_sequence };
+                return if nothing { Err(ReadError::Damaged) } else { Ok(slice) };
             }
         }
     }
 
-    /// Where the event `next` is; `None` when it is yet to come.
-    fn find(&self, run_id: RunId, next: u64) -> Result<(u64, Option<Found>), ReadError> {
+    /// Where the events are that a reader gets next; `None` when they are yet to come.
+    fn find(&self, run_id: RunId, taken: &Taken) -> Result<(u64, Option<Found>), ReadError> {
+        let next = taken.next;
         let table = self.table();
         let kept = table.runs.get(&run_id).ok_or(ReadError::NotFound)?;
         let last = kept.last_sequence;
@@ -106,21 +86,29 @@ impl Shared {
         if first_in_memory <= next {
             let skip = usize::try_from(next - first_in_memory).unwrap_or(usize::MAX);
             // As many as a reader may take at a time, and not the whole tail.
-            let mut bytes = 0;
-            let fits = |entry: &&Arc<Entry>| {
-                bytes += entry.event.bytes();
-                bytes <= crate::model::limits::WATCH_BATCH_BYTES
-            };
-            let mut some: Vec<_> = kept.tail.iter().skip(skip).take_while(fits).cloned().collect();
-            if some.is_empty() {
-                some.extend(kept.tail.get(skip).cloned());
+            let mut some = Decoded::default();
+            for entry in kept.tail.iter().skip(skip) {
+                let bytes = some.bytes + entry.event.bytes();
+                if bytes > limits::WATCH_BATCH_BYTES && !some.entries.is_empty() {
+                    break;
+                }
+                some.entries.push(entry.clone());
+                some.bytes = bytes;
             }
             return Ok((last, Some(Found::Memory(some))));
         }
-        let chunk = kept.index.chunk_of(next).ok_or(ReadError::Damaged)?;
-        let file = table.segments.get(&chunk.segment).map(|it| it.file.clone()).ok_or(ReadError::NotFound)?;
-        let key = (run_id, chunk.first_sequence, chunk.records);
-        Ok((last, Some(Found::Disk { key, places: chunk.places(), file })))
+        let (mut wanted, mut bytes) = (Vec::new(), taken.bytes);
+        for chunk in kept.index.chunks_from(next).take(CHUNKS_AT_ONCE) {
+            if chunk.first_sequence >= first_in_memory || (bytes >= taken.max_bytes && !wanted.is_empty()) {
+                break;
+            }
+            let segment = table.segments.get(&chunk.segment).ok_or(ReadError::NotFound)?;
+            let key = (run_id, chunk.first_sequence, chunk.records);
+            let it = Wanted { key, chunk: chunk.clone(), file: segment.file.clone() };
+            bytes += it.likely_bytes();
+            wanted.push(it);
+        }
+        if wanted.is_empty() { Err(ReadError::Damaged) } else { Ok((last, Some(Found::Disk(wanted)))) }
     }
 
     pub(super) async fn run(self: Arc<Self>, run_id: RunId) -> Result<Run, ReadError> {
@@ -167,6 +155,39 @@ impl Shared {
     }
 }
 
+impl Taken {
+    /// Takes what comes next of `decoded`; false when there was no room for all of it.
+    fn take(&mut self, decoded: &Decoded) -> bool {
+        let skip = decoded.entries.partition_point(|it| it.event.sequence < self.next);
+        let new = &decoded.entries[skip..];
+        // What lies behind damage is not reached.
+        let Some(last) = new.last().filter(|_| new[0].event.sequence == self.next) else { return true };
+        if skip == 0 && self.bytes + decoded.bytes <= self.max_bytes {
+            self.entries.extend_from_slice(new);
+            self.bytes += decoded.bytes;
+            self.next = last.event.sequence + 1;
+            return true;
+        }
+        for entry in new {
+            let bytes = self.bytes + entry.event.bytes();
+            if bytes > self.max_bytes && !self.entries.is_empty() {
+                return false;
+            }
+            self.entries.push(entry.clone());
+            (self.bytes, self.next) = (bytes, entry.event.sequence + 1);
+        }
+        true
+    }
+}
+
+fn read_error(run_id: RunId, first: u64, error: io::Error) -> ReadError {
+    if error.kind() != io::ErrorKind::InvalidData {
+        return ReadError::Failed(Arc::new(error));
+    }
+    tracing::error!(%run_id, first, "a stored event is damaged");
+    ReadError::Damaged
+}
+
 /// What a record at `place` says.
 async fn stored<T: Send + 'static>(
     file: Arc<dyn DiskFile>,
@@ -199,36 +220,4 @@ pub(super) fn whole(bytes: &[u8]) -> io::Result<(Header, &[u8])> {
     let header = Header::decode(bytes).ok_or_else(damaged)?;
     let payload = bytes.get(HEADER..HEADER + header.payload as usize).ok_or_else(damaged)?;
     if crc32fast::hash(payload) == header.payload_sum { Ok((header, payload)) } else { Err(damaged()) }
-}
-
-/// The events of records of one segment.
-fn read_places(file: &dyn DiskFile, places: &[Place]) -> io::Result<Vec<Arc<Entry>>> {
-    let mut entries = Vec::new();
-    let mut bytes = Vec::new();
-    let mut rest = places;
-    while let [first, ..] = rest {
-        let end = |it: &Place| u64::from(it.offset) + u64::from(it.length);
-        let near = rest.iter().take_while(|it| end(it) - u64::from(first.offset) <= SPAN).count().max(1);
-        let (together, later) = rest.split_at(near);
-        let span = together.last().map_or(0, |it| end(it) - u64::from(first.offset));
-        bytes.resize(usize::try_from(span).unwrap_or_default(), 0);
-        let read = file.read_at(first.offset.into(), &mut bytes)?;
-        for place in together {
-            let from = (place.offset - first.offset) as usize;
-            let taken = whole(bytes[..read].get(from..).unwrap_or_default()).and_then(|(header, payload)| {
-                if header.first_sequence != place.first_sequence {
-                    return Err(io::ErrorKind::InvalidData.into());
-                }
-                payload::events_of(&header, payload, |event| entries.push(Arc::new(Entry::new(event))))
-            });
-            match taken {
-                Err(error) if entries.is_empty() => return Err(error),
-                // What comes before the damage can be read.
-                Err(_) => return Ok(entries),
-                Ok(()) => {}
-            }
-        }
-        rest = later;
-    }
-    Ok(entries)
 }

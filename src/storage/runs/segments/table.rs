@@ -7,26 +7,31 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+use tokio::sync::watch;
 
 use super::{
     disk::DiskFile,
     index::{Index, Place},
     payload::{Record, StoredKey},
+    pending::{Displaced, Entries, Pending, Reply, Told, What},
     record::{Header, Kind},
     remains::Remains,
+    run_map::RunMap,
 };
 use crate::{
     model::{Digest, Entry, Run, RunId, SessionId, limits},
     storage::runs::{
-        CreateError, Newest, by_session::BySession, keys::UsedKeys, session_hints::SessionHints,
+        CreateError, Newest,
+        by_session::BySession,
+        keys::UsedKeys,
+        session_hints::{SessionFollowers, SessionHints},
     },
 };
 
 /// Everything in memory.
 #[derive(Default)]
 pub(super) struct Table {
-    pub(super) runs: HashMap<RunId, Kept>,
+    pub(super) runs: RunMap<Kept>,
     pub(super) by_session: BySession,
     pub(super) hints: SessionHints,
     pub(super) keys: UsedKeys,
@@ -52,6 +57,8 @@ pub(super) struct Table {
     tails: VecDeque<(RunId, usize, usize)>,
     tail_bytes: usize,
     pub(super) queue: Vec<Pending>,
+    /// The writer has nothing to do, and has to be woken when something waits.
+    pub(super) writer_rests: bool,
     /// Runs whose drop is not on disk yet.
     pub(super) undurable_drops: HashSet<RunId>,
     /// Why nothing can be written at present.
@@ -102,29 +109,6 @@ pub(super) struct Segment {
     pub(super) dead: HashSet<RunId>,
     /// Something in it is damaged.
     pub(super) damaged: bool,
-}
-
-/// A record on its way to the disk.
-pub(super) struct Pending {
-    pub(super) record: Record,
-    pub(super) entries: Vec<Arc<Entry>>,
-    pub(super) what: What,
-    /// Its share of what may wait; `None` where nobody can wait.
-    pub(super) _room: Option<OwnedSemaphorePermit>,
-}
-
-/// What becomes of the table when the record is on disk.
-pub(super) enum What {
-    Begin { run: Run, key: Option<StoredKey>, reply: oneshot::Sender<Result<(), CreateError>> },
-    Append { run: Run, reply: oneshot::Sender<()> },
-    Drop { key: Option<StoredKey> },
-}
-
-impl Pending {
-    /// The bytes that the run of it will have more; none for a drop.
-    fn queued_bytes(&self) -> u64 {
-        if matches!(self.what, What::Drop { .. }) { 0 } else { self.record.length() }
-    }
 }
 
 impl Segment {
@@ -242,61 +226,84 @@ impl Table {
         let key = kept.key.map(|it| *it).filter(is_its_own);
         self.undurable_drops.insert(run_id);
         let record = Record::drop_run(run_id, key);
-        self.enqueue(Pending { record, entries: Vec::new(), what: What::Drop { key }, _room: None });
+        self.enqueue(Pending { record, entries: Entries::default(), what: What::Drop { key }, room: None });
         true
     }
 
-    /// Where a record went.
-    pub(super) fn committed(&mut self, pending: Pending, place: Place, tail_limit: usize) -> Option<Reply> {
+    /// A record is at `place`. Gives who is to be told.
+    pub(super) fn committed(&mut self, pending: Pending, place: Place, tail_limit: usize) -> Told {
         self.queued_bytes -= pending.queued_bytes();
         self.settled(&pending);
-        let Pending { record, entries, what, _room } = pending;
-        let (run_id, header, length) = (record.header.run_id, record.header, record.length());
+        let Pending { record, entries, what, room: _ } = pending;
+        let (run_id, header) = (record.header.run_id, record.header);
+        debug_assert_eq!(u64::from(place.length), record.length(), "a record has one length");
+        let mut told = Told::default();
         match what {
             What::Drop { key } => {
                 self.undurable_drops.remove(&run_id);
                 self.drop_written(run_id, place, key);
-                None
             }
             What::Begin { run, key, reply } => {
                 let mut kept = Kept::new(header.place, run.session_id.clone(), key, run.created_at);
                 kept.last_sequence = run.last_sequence;
                 let last = watch::Sender::new(Newest::at(run.last_sequence));
-                let (claimed, claimed_bytes) = (run.last_sequence, length);
+                let (claimed, claimed_bytes) = (run.last_sequence, record.length());
                 kept.live = Some(Box::new(Live { run, claimed, claimed_bytes, last }));
                 self.keep(run_id, kept);
-                self.added(run_id, place, length, true, entries, tail_limit);
-                Some(Reply::Begun(reply))
+                self.added(run_id, place, true, entries);
+                told.session_followers = self.session_followers(run_id);
+                told.reply = Reply::Begun(reply);
             }
             What::Append { run, reply } => {
-                let ended = run.finished_at;
-                let kept = self.runs.get_mut(&run_id)?;
-                kept.last_sequence = run.last_sequence;
-                if let Some(live) = kept.live.as_mut() {
-                    live.run = run;
-                }
-                self.added(run_id, place, length, header.has_run, entries, tail_limit);
-                if let Some(ended_at) = ended {
-                    let kept = self.runs.get_mut(&run_id)?;
-                    kept.ended_at = ended_at;
-                    kept.live = None;
-                    kept.index.shrink();
-                    self.ended.insert((ended_at, run_id));
-                }
-                Some(Reply::Appended(reply))
+                told.followers = self.appended(run, place, header.has_run, entries);
+                told.session_followers = self.session_followers(run_id);
+                told.reply = Reply::Appended(reply);
             }
         }
+        self.displace(tail_limit, &mut told.displaced);
+        told
     }
 
-    fn added(
+    /// Events were appended to `run`. Gives the channel of those who follow it, if anybody does.
+    fn appended(
         &mut self,
-        run_id: RunId,
+        run: Run,
         place: Place,
-        length: u64,
         has_run: bool,
-        entries: Vec<Arc<Entry>>,
-        tail_limit: usize,
-    ) {
+        entries: Entries,
+    ) -> Option<watch::Sender<Newest>> {
+        let (run_id, ended) = (run.run_id, run.finished_at);
+        let live = self.runs.get(&run_id)?.live.as_ref()?;
+        let followed = live.last.receiver_count() > 0;
+        let newest = Newest::at(run.last_sequence);
+        let newest = if followed { newest.with(&entries.all, entries.bytes) } else { newest };
+        self.added(run_id, place, has_run, entries);
+        let kept = self.runs.get_mut(&run_id)?;
+        kept.last_sequence = run.last_sequence;
+        let live = kept.live.as_mut()?;
+        // There for everybody from now on; who waits for it is woken later.
+        live.last.send_if_modified(|it| {
+            *it = newest;
+            false
+        });
+        let followers = (live.last.receiver_count() > 0).then(|| live.last.clone());
+        if let Some(ended_at) = ended {
+            kept.ended_at = ended_at;
+            kept.live = None;
+            kept.index.shrink();
+            self.ended.insert((ended_at, run_id));
+        } else {
+            live.run = run;
+        }
+        followers
+    }
+
+    fn session_followers(&mut self, run_id: RunId) -> Option<SessionFollowers> {
+        let kept = self.runs.get(&run_id)?;
+        self.hints.followers(&kept.session_id)
+    }
+
+    fn added(&mut self, run_id: RunId, place: Place, has_run: bool, entries: Entries) {
         let Some(kept) = self.runs.get_mut(&run_id) else { return };
         kept.index.push(place);
         kept.bytes += u64::from(place.length);
@@ -304,25 +311,21 @@ impl Table {
         if let Some(segment) = self.segments.get_mut(&place.segment) {
             segment.live += u64::from(place.length);
         }
-        debug_assert_eq!(u64::from(place.length), length, "a record has one length");
         if has_run {
             kept.head = place;
         }
-        let bytes: usize = entries.iter().map(|it| it.event.bytes()).sum();
-        self.tail_bytes += bytes;
-        self.tails.push_back((run_id, entries.len(), bytes));
-        if let Some(live) = &kept.live {
-            let newest = Newest::at(kept.last_sequence);
-            let followed = live.last.receiver_count() > 0;
-            live.last.send_replace(if followed { newest.with(&entries, bytes) } else { newest });
-        }
-        kept.tail.extend(entries);
-        self.hints.changed(&kept.session_id);
-        while self.tail_bytes > tail_limit {
+        self.tail_bytes += entries.bytes;
+        self.tails.push_back((run_id, entries.all.len(), entries.bytes));
+        kept.tail.extend(entries.all);
+    }
+
+    /// Puts what the newest events of all runs take above `limit` out of memory.
+    fn displace(&mut self, limit: usize, displaced: &mut Displaced) {
+        while self.tail_bytes > limit {
             let Some((run_id, count, bytes)) = self.tails.pop_front() else { break };
             self.tail_bytes -= bytes;
             if let Some(kept) = self.runs.get_mut(&run_id) {
-                kept.tail.drain(..count.min(kept.tail.len()));
+                displaced.extend(kept.tail.drain(..count.min(kept.tail.len())));
             }
         }
     }
@@ -368,22 +371,6 @@ impl Table {
             }
             // What is left there must not outlive the record that will drop the run.
             self.bury(run_id, segment);
-        }
-    }
-}
-
-/// Who is to be told that a record is on disk.
-pub(super) enum Reply {
-    Begun(oneshot::Sender<Result<(), CreateError>>),
-    Appended(oneshot::Sender<()>),
-}
-
-impl Reply {
-    pub(super) fn send(self) {
-        // Whoever waited may have gone away; the record stands.
-        match self {
-            Self::Begun(reply) => drop(reply.send(Ok(()))),
-            Self::Appended(reply) => drop(reply.send(())),
         }
     }
 }

@@ -7,13 +7,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::{
     Shared, SyncMode,
     cleaning::{Cleaner, Wanted},
     disk::DiskFile,
     index::Place,
+    pending::{Pending, Told, What},
     segment_head::{HEAD, SegmentHead},
-    table::{Pending, Segment, What},
+    table::Segment,
 };
 use crate::storage::runs::CreateError;
 
@@ -21,6 +24,14 @@ use crate::storage::runs::CreateError;
 const RETRY: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 250 });
 /// How long a log that is closed tries to get rid of what waits.
 const LAST_TRIES: Duration = Duration::from_millis(if cfg!(test) { 5 } else { 5000 });
+
+/// Bytes that are put together before they are written: they are still in the processor's cache then. All pieces of a
+/// group commit share one sync.
+const PIECE: usize = if cfg!(test) { 500 } else { 1 << 20 };
+/// Records that have room without growing when they wait: about half a megabyte.
+const MUCH: usize = 1024;
+/// Records that are taken into the table while it is locked.
+const TAKEN_AT_ONCE: usize = 64;
 
 /// Writes until the log is closed.
 pub(super) struct Writer {
@@ -50,6 +61,8 @@ impl Current {
 
 impl Writer {
     pub(super) fn run(mut self) {
+        // Filled and emptied in turns with the queue, so that neither has to grow again.
+        let mut pending = Vec::new();
         let mut last = None::<Instant>;
         let mut give_up = None::<Instant>;
         while let Some(stalled) = self.wait() {
@@ -59,7 +72,7 @@ impl Writer {
             }
             last = Some(Instant::now());
             let mut table = self.shared.table();
-            let mut pending = std::mem::take(&mut table.queue);
+            std::mem::swap(&mut pending, &mut table.queue);
             let closed = table.closed;
             drop(table);
             if !stalled {
@@ -84,6 +97,8 @@ impl Writer {
                 // What came meanwhile goes along; what begins a run is refused while nothing can be written.
                 pending.append(&mut self.shared.table().queue);
             }
+            // A burst may have made it large.
+            pending.shrink_to(MUCH);
             self.cleaner.tidy(&self.shared);
         }
         if let Some(current) = self.current
@@ -113,18 +128,12 @@ impl Writer {
         }
     }
 
-    /// Writes a batch, makes it durable, and tells everybody. The batch is as before when that fails.
+    /// Writes what waits, makes it durable, and tells everybody. `pending` is as before when that fails.
     fn commit(&mut self, pending: &mut Vec<Pending>) -> io::Result<()> {
-        let commit = self.next_commit;
-        self.batch.clear();
-        for it in pending.iter_mut() {
-            it.record.put(commit, &mut self.batch);
-        }
-        let copies_at = self.batch.len() as u64;
-        self.cleaner.put(commit, &mut self.batch);
-        let bytes = self.batch.len() as u64;
+        let records = pending.iter().map(|it| it.record.length()).sum::<u64>();
+        let bytes = records + self.cleaner.bytes();
         let Current { number, file, length } = self.segment_for(bytes)?;
-        file.write_at(length, &self.batch)?;
+        self.write(pending, &*file, length)?;
         // What a copy is made of has survived until now, and is about to go.
         if self.shared.options.sync == SyncMode::Fsync || self.cleaner.has_copies() {
             file.sync()?;
@@ -133,34 +142,72 @@ impl Writer {
         if let Some(current) = &mut self.current {
             current.length += bytes;
         }
-        // A burst may have made it large.
-        self.batch.shrink_to(4 << 20);
-        let mut offset = length;
         let mut table = self.shared.table();
-        let mut replies = Vec::with_capacity(pending.len());
         if let Some(segment) = table.segments.get_mut(&number) {
             segment.length = length + bytes;
         }
-        for it in pending.drain(..) {
-            let header = it.record.header;
-            let place = Place {
-                segment: number,
-                // Segments are smaller than 4 GiB.
-                offset: u32::try_from(offset).unwrap_or(u32::MAX),
-                length: u32::try_from(it.record.length()).unwrap_or(u32::MAX),
-                first_sequence: header.first_sequence,
-                count: header.count,
-            };
-            offset += it.record.length();
-            replies.extend(table.committed(it, place, self.shared.options.cache));
-        }
-        self.cleaner.copied(&mut table, number, length + copies_at);
+        // Before anybody is told: who is may begin another run at once.
         if table.stalled.take().is_some() {
             tracing::info!("the run log can be written again");
         }
         drop(table);
-        replies.into_iter().for_each(super::table::Reply::send);
+        self.take_up(pending, number, length);
+        if self.cleaner.has_copies() {
+            self.cleaner.copied(&mut self.shared.table(), number, length + records);
+        }
         Ok(())
+    }
+
+    /// Writes what waits, and what is copied, from `offset` on.
+    fn write(&mut self, pending: &mut [Pending], file: &dyn DiskFile, mut offset: u64) -> io::Result<()> {
+        let (commit, mut first) = (self.next_commit, true);
+        self.batch.clear();
+        for it in pending {
+            it.record.put(commit, std::mem::take(&mut first), &mut self.batch);
+            if self.batch.len() >= PIECE {
+                file.write_at(offset, &self.batch)?;
+                offset += self.batch.len() as u64;
+                self.batch.clear();
+            }
+        }
+        self.cleaner.put(commit, first, &mut self.batch);
+        if !self.batch.is_empty() {
+            file.write_at(offset, &self.batch)?;
+        }
+        // A large record may have made it so.
+        self.batch.shrink_to(4 * PIECE);
+        Ok(())
+    }
+
+    /// Takes what is on disk, in segment `number` from `offset` on, into the table, and tells everybody. A few at a time:
+    /// those who were told go on while the rest is taken up.
+    fn take_up(&self, pending: &mut Vec<Pending>, number: u32, mut offset: u64) {
+        let mut rest = pending.drain(..).peekable();
+        let mut told = Vec::<Told>::with_capacity(TAKEN_AT_ONCE);
+        let mut room = None::<OwnedSemaphorePermit>;
+        while rest.peek().is_some() {
+            let mut table = self.shared.table();
+            for mut it in rest.by_ref().take(TAKEN_AT_ONCE) {
+                let (header, length) = (it.record.header, it.record.length());
+                let place = Place {
+                    segment: number,
+                    // Segments are smaller than 4 GiB.
+                    offset: u32::try_from(offset).unwrap_or(u32::MAX),
+                    length: u32::try_from(length).unwrap_or(u32::MAX),
+                    first_sequence: header.first_sequence,
+                    count: header.count,
+                };
+                offset += length;
+                match (&mut room, it.room.take()) {
+                    (Some(all), Some(more)) => all.merge(more),
+                    (room, more) => *room = room.take().or(more),
+                }
+                told.push(table.committed(it, place, self.shared.options.cache));
+            }
+            drop(table);
+            drop(room.take());
+            told.drain(..).for_each(Told::send);
+        }
     }
 
     /// The segment that takes `bytes` more; a new one when there is none or it has no room.

@@ -363,3 +363,37 @@ async fn a_file_without_a_head_is_removed() {
         std::fs::remove_file(&names[1]).unwrap();
     }
 }
+
+#[tokio::test]
+async fn a_reader_that_takes_much_at_once_gets_all_chunks_in_order_and_stops_before_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut told = {
+        let log = open(folder.path());
+        let mut told = start(&log, 1).await;
+        for number in 0..120 {
+            told.say(&log, &format!("{number} {}", "x".repeat(150))).await;
+        }
+        told
+    };
+    assert!(segments(folder.path()).len() > 15, "as many chunks");
+    let log = open(folder.path());
+    let everything = || log.read(told.id(), 0, usize::MAX);
+    // Several at the same time share what they read.
+    for slice in futures::future::join_all((0..5).map(|_| everything())).await {
+        let found: Vec<_> = slice.unwrap().entries.iter().map(|it| it.event.clone()).collect();
+        assert_eq!(found, told.events);
+    }
+    let from_the_middle = log.read(told.id(), 33, usize::MAX).await.unwrap();
+    assert_eq!(from_the_middle.entries.len(), told.events.len() - 33);
+    // While it is open: the index still says that all is there.
+    let path = segments(folder.path()).swap_remove(5);
+    let bytes = std::fs::read(&path).unwrap();
+    let (at, header) = records(&bytes)[2];
+    flip(&path, at + record::HEADER);
+    let good = usize::try_from(header.first_sequence).unwrap() - 1;
+    let slice = log.read(told.id(), 0, usize::MAX).await.unwrap();
+    told.events.truncate(good);
+    assert_eq!(slice.entries.iter().map(|it| it.event.clone()).collect::<Vec<_>>(), told.events);
+    let damaged = log.read(told.id(), good as u64, usize::MAX).await;
+    assert!(matches!(damaged, Err(ReadError::Damaged)), "{damaged:?}");
+}

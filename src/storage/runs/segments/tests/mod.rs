@@ -3,6 +3,7 @@
 mod cleaning;
 mod damage;
 mod disk;
+mod followers;
 mod retention;
 mod survives;
 mod trouble;
