@@ -157,9 +157,10 @@ impl Bench {
             params: params.clone(),
             key: None,
             cancel_on_disconnect: false,
+            at_once: true,
         };
         let writer = self.runs.create(log).await.unwrap();
-        self.launcher.launch(RunRequest { run_id, session, pipeline_id, params }, writer.clone()).await;
+        self.launcher.launch_begun(RunRequest { run_id, session, pipeline_id, params }, writer.clone());
         (run_id, writer)
     }
 
