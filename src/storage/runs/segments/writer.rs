@@ -52,11 +52,13 @@ impl Writer {
     pub(super) fn run(mut self) {
         let mut last = None::<Instant>;
         let mut give_up = None::<Instant>;
-        while let Some(stalled) = self.wait() {
+        loop {
+            // Before it waits, so that a busy writer is woken once for a commit: by the clock, and not by who comes first.
             let pause = self.shared.options.commit_interval;
             if let Some(rest) = last.and_then(|it| pause.checked_sub(it.elapsed())) {
                 thread::sleep(rest);
             }
+            let Some(stalled) = self.wait() else { break };
             last = Some(Instant::now());
             let mut table = self.shared.table();
             let mut pending = std::mem::take(&mut table.queue);
