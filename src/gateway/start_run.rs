@@ -131,6 +131,7 @@ impl Gateway {
             params: params.clone(),
             key,
             cancel_on_disconnect,
+            at_once: matches!(claimed, Claimed::Held(_)),
         };
         let writer = match self.runs.create(log).await {
             Ok(writer) => writer,
@@ -139,14 +140,16 @@ impl Gateway {
                 return Err(error.into());
             }
         };
-        if self.check_open().is_err() {
+        let draining = self.check_open().is_err();
+        if draining {
             // The drain began meanwhile and may have missed this run.
             let error = RunError::retryable("interrupted", "the gateway is draining");
             let _state = writer.apply(Command::Finish(Outcome::Failed(error))).await;
         }
         match claimed {
+            Claimed::Held(_) if draining => self.launcher.release(&session_id, run_id, None).await,
             Claimed::Held(session) => {
-                self.launcher.launch(RunRequest { run_id, session, pipeline_id, params }, writer).await;
+                self.launcher.launch_begun(RunRequest { run_id, session, pipeline_id, params }, writer);
             }
             Claimed::Waiting { session, active_run_id } => {
                 let request = RunRequest { run_id, session, pipeline_id, params };

@@ -172,6 +172,7 @@ mod tests {
             params: BTreeMap::new(),
             key: None,
             cancel_on_disconnect: true,
+            at_once: false,
         };
         runs.create(begun).await.unwrap();
         // Lets the guard begin.
@@ -223,6 +224,7 @@ mod tests {
             params: BTreeMap::new(),
             key: None,
             cancel_on_disconnect: true,
+            at_once: false,
         };
         runs.create(begun).await.unwrap();
         sleep(GRACE / 2 + Duration::from_millis(10)).await;

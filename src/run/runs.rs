@@ -54,6 +54,8 @@ pub struct BeginLog {
     pub key: Option<IdempotencyKey>,
     /// Whether the run is cancelled when nobody watches it any more.
     pub cancel_on_disconnect: bool,
+    /// Whether its workers begin at once, which the log then tells from its beginning on. Else it waits for its turn.
+    pub at_once: bool,
 }
 
 /// A run that was cut short, with a writer again.
@@ -98,10 +100,16 @@ impl Runs {
 
     /// Begins the log of a new run and starts its writer.
     pub async fn create(&self, begun: BeginLog) -> Result<WriterHandle, StartWriterError> {
-        let BeginLog { run_id, session_id, pipeline_id, params, key, cancel_on_disconnect } = begun;
-        let (machine, first) = RunMachine::create(run_id, session_id, pipeline_id, clock::now());
-        let machine = machine.cancelled_on_disconnect(cancel_on_disconnect);
-        let new = NewRun { run: machine.run().clone(), events: vec![first], params, key };
+        let BeginLog { run_id, session_id, pipeline_id, params, key, cancel_on_disconnect, at_once } = begun;
+        let now = clock::now();
+        let (machine, first) = RunMachine::create(run_id, session_id, pipeline_id, now);
+        let mut machine = machine.cancelled_on_disconnect(cancel_on_disconnect);
+        let mut events = vec![first];
+        if at_once {
+            // Refused only to a run that is not new.
+            events.extend(machine.apply(Command::Start, now).unwrap_or_default());
+        }
+        let new = NewRun { run: machine.run().clone(), events, params, key };
         let begun = machine.run().clone();
         let (writer, handle) = Writer::new(machine, self.log.clone());
         // Known before its log is: who sees the first event there may cancel the run at once.

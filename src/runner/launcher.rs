@@ -82,16 +82,19 @@ impl Launcher {
         // Boxed, because the end of a run launches the next one.
         Box::pin(async move {
             let started = writer.apply(Command::Start).await.is_ok();
-            let execution = async move { launcher.execute(request, writer, started, Work::Gone).await };
-            task::spawn(TaskKind::RunExecution, execution);
+            launcher.spawn(request, writer, started, Work::Gone);
         })
+    }
+
+    /// Executes a run whose log tells from its beginning on that its workers begin, and whose session it holds. Whoever has
+    /// cancelled it since then has told its workers to stop.
+    pub fn launch_begun(&self, request: RunRequest, writer: WriterHandle) {
+        self.spawn(request, writer, true, Work::Gone);
     }
 
     /// Goes on with a run that had begun before the gateway was restarted and that is still worked at.
     pub(super) fn resume(&self, request: RunRequest, writer: WriterHandle) {
-        let launcher = self.clone();
-        let execution = async move { launcher.execute(request, writer, true, Work::GoesOn).await };
-        task::spawn(TaskKind::RunExecution, execution);
+        self.spawn(request, writer, true, Work::GoesOn);
     }
 
     /// Keeps a run whose log has begun until its session is passed on to it.
@@ -160,6 +163,10 @@ impl Launcher {
         if let Err(error) = self.executor.cache.forget(&session_id).await {
             tracing::warn!(%error, %session_id, "could not drop the artifacts of a session");
         }
+    }
+
+    fn spawn(&self, request: RunRequest, writer: WriterHandle, started: bool, work: Work) {
+        task::spawn(TaskKind::RunExecution, self.clone().execute(request, writer, started, work));
     }
 
     async fn execute(self, request: RunRequest, writer: WriterHandle, started: bool, work: Work) {

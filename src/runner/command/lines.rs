@@ -2,6 +2,7 @@
 
 use std::io;
 
+use memchr::memchr;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 
 /// A line without its end.
@@ -31,26 +32,37 @@ impl<R: AsyncRead + Unpin> Lines<R> {
     /// Cancel safe: what was read of a line is kept for the next call.
     pub(super) async fn next(&mut self) -> io::Result<Option<Line>> {
         loop {
-            let read = self.reader.fill_buf().await?;
-            if read.is_empty() {
-                let left = !self.partial.is_empty() || self.cut;
-                return Ok(left.then(|| self.take()));
+            if let Some(line) = self.read_before() {
+                return Ok(Some(line));
             }
-            let end = read.iter().position(|byte| *byte == b'\n');
-            let part = &read[..end.unwrap_or(read.len())];
-            let room = self.longest - self.partial.len();
-            self.partial.extend_from_slice(&part[..part.len().min(room)]);
-            self.cut |= part.len() > room;
-            let used = end.map_or(read.len(), |end| end + 1);
-            self.reader.consume(used);
-            if end.is_some() {
-                return Ok(Some(self.take()));
+            if self.reader.fill_buf().await?.is_empty() {
+                let left = !self.partial.is_empty() || self.cut;
+                return Ok(left.then(|| self.take(0)));
             }
         }
     }
 
-    fn take(&mut self) -> Line {
-        let text = String::from_utf8_lossy(&self.partial).trim_end_matches('\r').to_owned();
+    /// The next line, if its end was read before.
+    pub(super) fn read_before(&mut self) -> Option<Line> {
+        let read = self.reader.buffer();
+        let end = memchr(b'\n', read);
+        let length = end.unwrap_or(read.len());
+        let room = self.longest - self.partial.len();
+        self.cut |= length > room;
+        if end.is_some() && self.partial.is_empty() {
+            let line = self.take(length.min(room));
+            self.reader.consume(length + 1);
+            return Some(line);
+        }
+        self.partial.extend_from_slice(&read[..length.min(room)]);
+        self.reader.consume(end.map_or(length, |it| it + 1));
+        end.map(|_| self.take(0))
+    }
+
+    /// A line of what is kept of it, or else of the next bytes in the buffer.
+    fn take(&mut self, next: usize) -> Line {
+        let bytes = if self.partial.is_empty() { &self.reader.buffer()[..next] } else { &self.partial[..] };
+        let text = String::from_utf8_lossy(bytes).trim_end_matches('\r').to_owned();
         self.partial.clear();
         Line { text, cut: std::mem::take(&mut self.cut) }
     }
@@ -75,6 +87,21 @@ mod tests {
             [("a", false), ("", false), ("b", false), ("c", false)].map(|(text, cut)| (text.to_owned(), cut));
         assert_eq!(lines(b"a\n\nb\r\nc", 10).await, expected);
         assert_eq!(lines(b"", 10).await, []);
+    }
+
+    #[tokio::test]
+    async fn lines_that_were_read_before_are_there_at_once() {
+        let (mut writer, reader) = tokio::io::duplex(64);
+        let mut lines = Lines::new(reader, 4);
+        tokio::io::AsyncWriteExt::write_all(&mut writer, b"a\n\nlonger\nrest").await.unwrap();
+        assert_eq!(lines.next().await.unwrap().unwrap().text, "a");
+        assert_eq!(lines.read_before(), Some(Line { text: String::new(), cut: false }));
+        assert_eq!(lines.read_before(), Some(Line { text: "long".to_owned(), cut: true }));
+        assert_eq!(lines.read_before(), None, "its end is still to come");
+        tokio::io::AsyncWriteExt::write_all(&mut writer, b"\n").await.unwrap();
+        assert_eq!(lines.next().await.unwrap().unwrap(), Line { text: "rest".to_owned(), cut: false });
+        drop(writer);
+        assert_eq!(lines.next().await.unwrap(), None);
     }
 
     #[tokio::test]

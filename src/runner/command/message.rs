@@ -71,6 +71,25 @@ enum Message {
     },
 }
 
+/// The beginnings of a line that is read as [`OnlyDelta`] first.
+const DELTA: [&str; 2] = [r#"{"type":"delta","#, r#"{"type": "delta","#];
+
+/// What models say piece by piece, in the form that most lines have: read without looking for what else it could be.
+/// A line that has anything else in it is read as a [`Message`].
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OnlyDelta {
+    #[serde(rename = "type")]
+    _kind: DeltaKind,
+    text: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum DeltaKind {
+    Delta,
+}
+
 /// A ClientView as proto3 JSON.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -111,6 +130,11 @@ struct ViewEdge {
 impl Said {
     /// Reads a line. What is no message is a line of the log.
     pub(super) fn read(line: &str) -> Self {
+        if DELTA.iter().any(|it| line.starts_with(it))
+            && let Ok(OnlyDelta { text, .. }) = serde_json::from_str(line)
+        {
+            return Self::Delta(text);
+        }
         match serde_json::from_str(line) {
             Ok(message) => Self::of(message),
             Err(_) => Self::Log(line.to_owned()),
@@ -226,6 +250,11 @@ mod tests {
                 Said::Progress { percent: 12, message: "m".into() },
             ),
             (r#"{"type":"delta","text":"t"}"#, Said::Delta("t".into())),
+            (r#"{"type": "delta", "text": "\u00e4"}"#, Said::Delta("ä".into())),
+            (r#"{"type":"delta","text":"t","more":{"type":"log"}}"#, Said::Delta("t".into())),
+            (r#"{"text":"t","type":"delta"}"#, Said::Delta("t".into())),
+            (r#"{"type":"delta","text":1}"#, Said::Log(r#"{"type":"delta","text":1}"#.into())),
+            (r#"{"type":"delta","text":"t"} x"#, Said::Log(r#"{"type":"delta","text":"t"} x"#.into())),
             (r#"{"type":"result"}"#, Said::Result(Value::Null)),
             (r#"{"type":"result","output":[1]}"#, Said::Result(json!([1]))),
             (r#"{"type":"error","message":"e"}"#, Said::Error { message: "e".into(), retryable: false }),

@@ -11,8 +11,12 @@ const OWN_VARIABLES: &str = "RUNGATE_";
 /// A running program and all that it has started. Dropped, the whole group is killed.
 pub(super) struct Process {
     child: Child,
-    group: Option<Pid>,
+    group: Group,
 }
+
+/// The process group of a program: itself, and what it has started and what has not left the group.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Group(Option<Pid>);
 
 /// The three ends of a program.
 pub(super) struct Pipes {
@@ -37,7 +41,7 @@ impl Process {
             builder.env_remove(name);
         }
         let mut child = builder.spawn()?;
-        let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        let group = Group(child.id().and_then(|id| Pid::from_raw(id.cast_signed())));
         let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
             return Err(io::Error::other("the program has no pipes"));
@@ -50,18 +54,25 @@ impl Process {
         self.child.wait().await
     }
 
+    /// Its group, also for while it is waited for.
+    pub(super) fn group(&self) -> Group {
+        self.group
+    }
+}
+
+impl Group {
     /// Asks the whole group to end.
-    pub(super) fn terminate(&self) {
+    pub(super) fn terminate(self) {
         self.signal(Signal::TERM);
     }
 
     /// Ends the whole group at once.
-    pub(super) fn kill(&self) {
+    pub(super) fn kill(self) {
         self.signal(Signal::KILL);
     }
 
-    fn signal(&self, signal: Signal) {
-        if let Some(group) = self.group
+    fn signal(self, signal: Signal) {
+        if let Some(group) = self.0
             && let Err(error) = kill_process_group(group, signal)
         {
             // A group that has ended is what was wanted.
@@ -72,6 +83,6 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        self.kill();
+        self.group.kill();
     }
 }

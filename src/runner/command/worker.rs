@@ -9,7 +9,7 @@ use tokio::{
     io::AsyncWriteExt as _,
     process::ChildStdin,
     sync::mpsc,
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep},
 };
 
 use super::{
@@ -131,26 +131,35 @@ impl Work<'_> {
         E: tokio::io::AsyncRead + Unpin,
     {
         let (mut stdout_open, mut stderr_open, mut told, mut killed) = (true, true, false, false);
-        let mut ended: Option<(ExitStatus, Instant)> = None;
-        while stdout_open || stderr_open || ended.is_none() {
+        let mut status: Option<ExitStatus> = None;
+        let group = process.group();
+        // Made once, because a line comes with nearly every turn, and the others with hardly any.
+        let (cancelled, ended) = (self.task.cancel.cancelled(), process.wait());
+        let (last_words, quiet) = (sleep(LAST_WORDS), sleep(QUIET));
+        tokio::pin!(cancelled, ended, last_words, quiet);
+        while stdout_open || stderr_open || status.is_none() {
+            if killed {
+                quiet.as_mut().reset(Instant::now() + QUIET);
+            }
             tokio::select! {
                 biased;
-                () = self.task.cancel.cancelled(), if !told => {
+                () = &mut cancelled, if !told => {
                     told = true;
-                    process.terminate();
+                    group.terminate();
                 }
-                status = process.wait(), if ended.is_none() => {
-                    ended = Some((status.map_err(broken)?, Instant::now() + LAST_WORDS));
+                end = &mut ended, if status.is_none() => {
+                    status = Some(end.map_err(broken)?);
+                    last_words.as_mut().reset(Instant::now() + LAST_WORDS);
                 }
-                () = sleep_until(ended.map_or_else(Instant::now, |it| it.1)), if ended.is_some() && !killed => {
+                () = &mut last_words, if status.is_some() && !killed => {
                     killed = true;
-                    process.kill();
+                    group.kill();
                 }
                 Some(line) = self.awaited.next(), if !self.awaited.is_empty() => {
                     line.map_or(Ok(()), |line| self.answer(line))?;
                 }
                 line = stdout.next(), if stdout_open => match line.map_err(broken)? {
-                    Some(line) => self.said(line).await?,
+                    Some(line) => self.said_with(line, &mut stdout).await?,
                     None => stdout_open = false,
                 },
                 line = stderr.next(), if stderr_open => match line.map_err(broken)? {
@@ -158,10 +167,26 @@ impl Work<'_> {
                     None => stderr_open = false,
                 },
                 // Begun anew with each turn, and asked last: what is in the pipes is read before.
-                () = sleep(QUIET), if killed => break,
+                () = &mut quiet, if killed => break,
             }
         }
-        ended.map(|it| it.0).ok_or_else(|| RunError::permanent("worker_failed", "the program got lost"))
+        status.ok_or_else(|| RunError::permanent("worker_failed", "the program got lost"))
+    }
+
+    /// Takes a line, and those that were read with it: they are there, and nothing else has happened meanwhile that comes
+    /// before them.
+    async fn said_with<R>(&mut self, line: Line, stdout: &mut Lines<R>) -> Result<(), RunError>
+    where
+        R: tokio::io::AsyncRead + Unpin,
+    {
+        self.said(line).await?;
+        while self.awaited.is_empty()
+            && !self.task.cancel.is_cancelled()
+            && let Some(line) = stdout.read_before()
+        {
+            self.said(line).await?;
+        }
+        Ok(())
     }
 
     async fn said(&mut self, line: Line) -> Result<(), RunError> {

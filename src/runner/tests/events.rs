@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::model::{
-    Answer, ClientView, Closing, Graph, GraphNode, Request, RequestId, SessionUpdate, limits,
+    Answer, ClientView, Closing, Graph, GraphNode, Request, RequestId, RunState, SessionUpdate, limits,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -21,6 +21,38 @@ async fn a_burst_is_in_order_and_the_terminal_event_is_the_last() {
     let expected: Vec<_> = (0..10_000).map(|it| it.to_string()).collect();
     assert_eq!(said, expected);
     assert_eq!(output_of(&log), "all said");
+}
+
+#[tokio::test]
+async fn the_log_of_a_run_that_begins_at_once_says_so_from_its_beginning_on() {
+    let bench = Bench::new([gives("quick", 1)]).await;
+    let (request, writer) = bench.begin("quick", &[]).await;
+    let begun = bench.runs.get(request.run_id).await.unwrap();
+    assert_eq!((begun.state, begun.last_sequence), (RunState::Running, 2));
+    assert_eq!(begun.started_at, Some(begun.created_at));
+    let run_id = request.run_id;
+    bench.launcher.launch_begun(request, writer);
+    let log = bench.log(run_id).await;
+    let state = |state| EventKind::State { state, attempt: 1 };
+    let begins = [state(RunState::Queued), state(RunState::Running)];
+    assert!(log.iter().map(|it| &it.kind).take(2).eq(&begins), "{log:?}");
+}
+
+#[tokio::test]
+async fn a_run_that_is_cancelled_before_its_workers_begin_has_none() {
+    let bench = Bench::new([gives("quick", 1)]).await;
+    let (request, writer) = bench.begin("quick", &[]).await;
+    let run_id = request.run_id;
+    assert_eq!(bench.runs.cancel(run_id, String::new()).await.unwrap(), RunState::Cancelling);
+    bench.launcher.launch_begun(request, writer);
+    let log = bench.log(run_id).await;
+    assert!(
+        log.iter().all(|it| !matches!(it.kind, EventKind::Node { state: NodeState::Running, .. })),
+        "{log:?}"
+    );
+    assert_eq!(log.last().unwrap().kind, EventKind::Cancelled);
+    // The session is free.
+    bench.run("quick").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

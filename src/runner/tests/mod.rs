@@ -144,6 +144,14 @@ impl Bench {
 
     /// Starts a run as the gateway does.
     async fn start(&self, key: &str, params: &[(&str, &str)]) -> (RunId, WriterHandle) {
+        let (request, writer) = self.begin(key, params).await;
+        let run_id = request.run_id;
+        self.launcher.launch_begun(request, writer.clone());
+        (run_id, writer)
+    }
+
+    /// Begins the log of a run that nobody works at yet.
+    async fn begin(&self, key: &str, params: &[(&str, &str)]) -> (RunRequest, WriterHandle) {
         let run_id = clock::new_run_id();
         let claimed = self.sessions.claim(&self.session_id, run_id, IfBusy::Reject).await.unwrap();
         let Claimed::Held(session) = claimed else { panic!("the session is free") };
@@ -157,10 +165,10 @@ impl Bench {
             params: params.clone(),
             key: None,
             cancel_on_disconnect: false,
+            at_once: true,
         };
         let writer = self.runs.create(log).await.unwrap();
-        self.launcher.launch(RunRequest { run_id, session, pipeline_id, params }, writer.clone()).await;
-        (run_id, writer)
+        (RunRequest { run_id, session, pipeline_id, params }, writer)
     }
 
     /// The events of a run, to the terminal one.

@@ -415,6 +415,7 @@ async fn waiting(bench: &Bench, key: &str) -> RunId {
         params: params.clone(),
         key: None,
         cancel_on_disconnect: false,
+        at_once: false,
     };
     let writer = bench.runs.create(log).await.unwrap();
     bench.launcher.hold(RunRequest { run_id, session, pipeline_id: key.into(), params }, writer).await;

@@ -65,11 +65,13 @@ impl Writer {
         let mut pending = Vec::new();
         let mut last = None::<Instant>;
         let mut give_up = None::<Instant>;
-        while let Some(stalled) = self.wait() {
+        loop {
+            // Before it waits, so that a busy writer is woken once for a commit: by the clock, and not by who comes first.
             let pause = self.shared.options.commit_interval;
             if let Some(rest) = last.and_then(|it| pause.checked_sub(it.elapsed())) {
                 thread::sleep(rest);
             }
+            let Some(stalled) = self.wait() else { break };
             last = Some(Instant::now());
             let mut table = self.shared.table();
             std::mem::swap(&mut pending, &mut table.queue);

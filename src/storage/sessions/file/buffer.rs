@@ -52,8 +52,9 @@ struct State {
     table: Table,
     waiting: Vec<Change>,
     flushes: u64,
-    /// True while the writer lets changes gather: one more is no reason to wake it.
-    gathers: bool,
+    /// True while the writer sleeps until there is work. When it writes or lets changes gather, one more is no reason to
+    /// wake it: it looks for more before it sleeps.
+    sleeps: bool,
     poked: bool,
     closed: bool,
 }
@@ -69,7 +70,7 @@ enum Overdue {
 impl Buffer {
     pub(super) fn new(table: Table) -> Self {
         let state =
-            State { table, waiting: Vec::new(), flushes: 0, gathers: false, poked: false, closed: false };
+            State { table, waiting: Vec::new(), flushes: 0, sleeps: false, poked: false, closed: false };
         Self {
             state: Mutex::new(state),
             wake: Condvar::new(),
@@ -145,15 +146,16 @@ impl Buffer {
             if std::mem::take(&mut state.poked) || state.closed || work {
                 return state.closed;
             }
-            let Some(deadline) = deadline else {
-                state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            };
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            let left = deadline.map(|it| it.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|it| it.is_zero()) {
                 return state.closed;
             }
-            state = self.wake.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state.sleeps = true;
+            state = match left {
+                None => self.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(left) => self.wake.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
+            };
+            state.sleeps = false;
         }
     }
 
@@ -162,7 +164,6 @@ impl Buffer {
     pub(super) fn gather(&self, flush: u64, time: Duration) {
         let until = Instant::now() + time;
         let mut state = self.state();
-        state.gathers = true;
         while state.flushes <= flush && !state.closed {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -170,7 +171,6 @@ impl Buffer {
             }
             state = self.wake.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        state.gathers = false;
     }
 
     /// Takes all changes that wait. They still count as waiting until [`Self::written`].
@@ -199,7 +199,7 @@ impl Buffer {
     }
 
     fn changed(&self, state: &State) {
-        if !state.gathers {
+        if state.sleeps {
             self.wake.notify_one();
         }
     }

@@ -90,7 +90,7 @@ pub struct FileSessionStore {
 
 impl Default for FileOptions {
     fn default() -> Self {
-        Self { loaded: Loaded::ForgetActive, journal_bytes: 64 << 10, settle: Duration::from_millis(30) }
+        Self { loaded: Loaded::ForgetActive, journal_bytes: 64 << 10, settle: Duration::from_millis(20) }
     }
 }
 

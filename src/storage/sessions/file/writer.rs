@@ -19,9 +19,10 @@ use super::{
 };
 use crate::storage::claim::Claim;
 
-/// What is changed within this time is written at once, unless somebody waits for a flush. A tenth of the 50 ms after which a change survives the end of
-/// the process, so that a busy machine still keeps them.
-const GATHER: Duration = Duration::from_millis(5);
+/// What is changed within this time is written at once, unless somebody waits for a flush. Well below half of the 50 ms
+/// after which a change survives the end of the process, so that a busy machine still keeps them; several starts of runs,
+/// so that they share a write and a sync.
+const GATHER: Duration = Duration::from_millis(20);
 
 /// A snapshot up to this size is kept fresh for people who read it, see [`FileOptions::settle`]. Some hundred sessions,
 /// written in some milliseconds. Larger ones wait for the journal to outgrow them.
