@@ -54,7 +54,7 @@ impl Gateway {
         command.current_dir(folder.path()).stdin(Stdio::null());
         // Long enough for every row: what is measured must not be swept away meanwhile.
         command.env("RUNGATE_RUN_RETENTION", "2h").envs(environment.iter().copied());
-        let server = Server::start(&mut command, options.server_core());
+        let server = Server::start(&mut command, options.server_cores());
         let calls = Calls::connect(server.address()).await;
         Self { server, folder, workshop, calls }
     }

@@ -1,6 +1,8 @@
 //! What was asked for on the command line.
 
-use std::path::PathBuf;
+use std::{ops::Range, path::PathBuf};
+
+use rustix::thread::CpuSet;
 
 /// How the rows are measured.
 #[derive(Debug, Clone)]
@@ -13,6 +15,8 @@ pub(crate) struct Options {
     pub(crate) full: bool,
     /// Leaves the cores to the system, instead of one for the server and one for the load.
     pub(crate) unpinned: bool,
+    /// The server has all cores.
+    all_cores: bool,
     /// How often each row of the fan-out is measured; the table has the median.
     pub(crate) repeat: usize,
     /// The gateway under test.
@@ -29,8 +33,15 @@ impl Options {
     pub(crate) fn read(arguments: impl IntoIterator<Item = String>) -> Result<Self, String> {
         let binary =
             std::env::var_os(BINARY).map_or_else(|| env!("CARGO_BIN_EXE_rungate").into(), PathBuf::from);
-        let mut options =
-            Self { rows: Vec::new(), quick: false, full: false, unpinned: false, repeat: 1, binary };
+        let mut options = Self {
+            rows: Vec::new(),
+            quick: false,
+            full: false,
+            unpinned: false,
+            all_cores: false,
+            repeat: 1,
+            binary,
+        };
         let mut arguments = arguments.into_iter();
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
@@ -59,14 +70,24 @@ impl Options {
             })
     }
 
-    /// The core of the server.
-    pub(crate) fn server_core(&self) -> Option<usize> {
-        (!self.unpinned).then_some(0)
+    /// The same, with all cores for the server: for what one core alone cannot do.
+    pub(crate) fn with_all_cores(&self) -> Self {
+        Self { all_cores: true, ..self.clone() }
+    }
+
+    /// The cores of the server; none: those that it would have anyway.
+    pub(crate) fn server_cores(&self) -> Range<usize> {
+        match self {
+            Self { unpinned: true, .. } => 0..0,
+            // The system takes those that there are.
+            Self { all_cores: true, .. } => 0..CpuSet::MAX_CPU,
+            _ => 0..1,
+        }
     }
 
     /// The core of the load: watchers and producers.
-    pub(crate) fn load_core(&self) -> Option<usize> {
-        (!self.unpinned).then_some(1)
+    pub(crate) fn load_core(&self) -> Range<usize> {
+        if self.unpinned { 0..0 } else { 1..2 }
     }
 
     /// `whole`, or the little that shows that a row works.

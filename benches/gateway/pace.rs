@@ -2,6 +2,7 @@
 
 use std::{
     io::Write,
+    ops::Range,
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -24,12 +25,12 @@ pub(crate) struct Pace {
 
 impl Pace {
     /// Begins to say the texts on all pipes, the pipes taking turns. Gives how long it took.
-    pub(crate) fn produce<W>(self, mut pipes: Vec<W>, core: Option<usize>) -> JoinHandle<Duration>
+    pub(crate) fn produce<W>(self, mut pipes: Vec<W>, cores: Range<usize>) -> JoinHandle<Duration>
     where
         W: Write + Send + 'static,
     {
         thread::spawn(move || {
-            process::pin(core);
+            process::pin(cores);
             let begin = Instant::now();
             let all = self.count * pipes.len();
             let each_second = (self.rate * pipes.len()) as f64;

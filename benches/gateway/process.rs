@@ -5,6 +5,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _},
     net::SocketAddr,
+    ops::Range,
     process::{Child, ChildStdin, Command, Stdio},
     sync::mpsc,
     thread,
@@ -31,11 +32,11 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts `command` on `core` and waits until it listens.
-    pub(crate) fn start(command: &mut Command, core: Option<usize>) -> Self {
+    /// Starts `command` on `cores` and waits until it listens.
+    pub(crate) fn start(command: &mut Command, cores: Range<usize>) -> Self {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let before = sched_getaffinity(None).unwrap();
-        pin(core);
+        pin(cores);
         // A child is born with the cores of the thread that starts it.
         // The gateway takes every such variable for a key of its configuration.
         command.env_remove("RUNGATE_BENCH_BINARY");
@@ -111,14 +112,15 @@ pub(crate) fn this_program(role: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// Keeps the thread, and what it starts from now on, on `core`.
-pub(crate) fn pin(core: Option<usize>) {
-    if let Some(core) = core {
-        let mut cores = CpuSet::new();
-        cores.set(core);
-        if let Err(error) = sched_setaffinity(None, &cores) {
-            panic!("cannot stay on core {core}: {error}; try --unpinned");
-        }
+/// Keeps the thread, and what it starts from now on, on `cores`; if there are none, where it is.
+pub(crate) fn pin(cores: Range<usize>) {
+    if cores.is_empty() {
+        return;
+    }
+    let mut set = CpuSet::new();
+    cores.clone().for_each(|it| set.set(it));
+    if let Err(error) = sched_setaffinity(None, &set) {
+        panic!("cannot stay on cores {cores:?}: {error}; try --unpinned");
     }
 }
 

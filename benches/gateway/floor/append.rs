@@ -20,9 +20,9 @@ const RECORD: [u8; 512] = [b'r'; 512];
 
 /// Appends a second to a file in `folder`, by so many `writers`.
 pub(crate) async fn measure(options: &Options, folder: PathBuf, writers: usize, records: usize) -> f64 {
-    let core = options.server_core();
+    let cores = options.server_cores();
     let output = tokio::task::spawn_blocking(move || {
-        process::pin(core);
+        process::pin(cores);
         let mut command = process::this_program(ROLE);
         command.arg(folder.join("floor")).args([writers.to_string(), records.to_string()]);
         command.stdin(Stdio::null()).output()

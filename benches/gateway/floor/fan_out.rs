@@ -31,7 +31,7 @@ type Records = Arc<[OnceLock<Bytes>]>;
 pub(crate) fn start(options: &Options, count: usize, bytes: usize) -> process::Server {
     let mut command: Command = process::this_program(ROLE);
     command.args([count.to_string(), bytes.to_string()]);
-    process::Server::start(&mut command, options.server_core())
+    process::Server::start(&mut command, options.server_cores())
 }
 
 /// The program itself.
