@@ -84,7 +84,9 @@ async fn until_offer(
 async fn stream(socket: Socket, offer: Offer, shutdown: &Shutdown) -> Result<Option<Socket>, BoxError> {
     let keep_alive = offer.keep_alive() && !shutdown.draining.is_cancelled();
     let mut response = LongResponse::new(socket, offer, keep_alive);
-    let mut stopped = pin!(shutdown.stopped.cancelled());
+    // A token of its own, behind a lock that no other connection takes.
+    let stop = shutdown.stopped.child_token();
+    let mut stopped = pin!(stop.cancelled());
     let mut waits = false;
     let end = poll_fn(|cx| {
         // Asking once is enough to be woken, by whatever comes first; after that a look is cheaper.
@@ -92,7 +94,7 @@ async fn stream(socket: Socket, offer: Offer, shutdown: &Shutdown) -> Result<Opt
             waits = true;
             let _ = stopped.as_mut().poll(cx);
         }
-        if shutdown.stopped.is_cancelled() {
+        if stop.is_cancelled() {
             return Poll::Ready(Ok(End::Gone));
         }
         response.poll(cx)
