@@ -47,7 +47,7 @@ pub(super) fn write(event: &Event, bytes: &mut Vec<u8>) {
     }
 }
 
-/// Reads what [`write`] has written.
+/// Reads what [`write()`] has written.
 pub(super) fn read(bytes: &[u8]) -> io::Result<Parts> {
     match read_frequent(bytes) {
         Some(parts) => Ok(parts),
@@ -55,7 +55,7 @@ pub(super) fn read(bytes: &[u8]) -> io::Result<Parts> {
     }
 }
 
-/// About the bytes that [`write`] will take, for events with little beside text.
+/// About the bytes that [`write()`] will take, for events with little beside text.
 pub(super) fn likely_bytes(event: &Event) -> usize {
     let text = if let EventKind::Delta { text } = &event.kind { text.len() } else { 0 };
     DELTA.0.len() + DELTA.1.len() + MESSAGE.0.len() + text + event.message.len() + 8
