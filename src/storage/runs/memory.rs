@@ -119,9 +119,8 @@ impl RunLog for MemoryRunLog {
         log.bytes = log_bytes;
         let before = log.entries.len();
         log.entries.extend(events.into_iter().map(|it| Arc::new(Entry::new(it))));
-        let newest = Newest::at(run.last_sequence);
-        let followed = log.last.receiver_count() > 0;
-        log.last.send_replace(if followed { newest.with(&log.entries[before..], added) } else { newest });
+        let newest = Newest::committed(&log.last, run.last_sequence, &log.entries[before..], added);
+        log.last.send_replace(newest);
         log.run = run;
         let session_id = log.run.session_id.clone();
         state.hints.changed(&session_id);

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use crate::model::{Entry, limits};
 
 /// The end of a run's log, with what was committed last.
@@ -22,12 +24,18 @@ impl Newest {
         Self { last_sequence, entries: Arc::default(), bytes: 0 }
     }
 
-    /// The same, after a commit of `entries`, which take so many `bytes`.
-    pub(super) fn with(self, entries: &[Arc<Entry>], bytes: usize) -> Self {
-        if bytes > limits::WATCH_BATCH_BYTES {
-            return self;
+    /// A log that ends at `last_sequence` with a commit of `entries`, which take so many `bytes`, for those who are told by
+    /// `last`.
+    pub(super) fn committed(
+        last: &watch::Sender<Self>,
+        last_sequence: u64,
+        entries: &[Arc<Entry>],
+        bytes: usize,
+    ) -> Self {
+        if last.receiver_count() == 0 || bytes > limits::WATCH_BATCH_BYTES {
+            return Self::at(last_sequence);
         }
-        Self { entries: entries.into(), bytes, ..self }
+        Self { last_sequence, entries: entries.into(), bytes }
     }
 
     /// The events after `after`, if all of them came with the last commit and take at most `max_bytes`: who has seen
@@ -53,12 +61,13 @@ mod tests {
         let mut emit = || machine.apply(Command::Emit(Draft::log("x")), Timestamp::UNIX_EPOCH).unwrap();
         let entries: Vec<_> =
             [emit(), emit()].into_iter().flatten().map(|it| Arc::new(Entry::new(it))).collect();
-        let newest = Newest::at(3).with(&entries, 100);
+        let (last, _follower) = watch::channel(Newest::at(1));
+        let newest = Newest::committed(&last, 3, &entries, 100);
         assert_eq!(newest.after(1, 100).map(<[_]>::len), Some(2));
         for (after, most) in [(0, 100), (2, 100), (3, 100), (1, 99)] {
             assert!(newest.after(after, most).is_none(), "after {after}, at most {most}");
         }
         let much = limits::WATCH_BATCH_BYTES + 1;
-        assert!(Newest::at(3).with(&entries, much).after(1, much).is_none());
+        assert!(Newest::committed(&last, 3, &entries, much).after(1, much).is_none());
     }
 }

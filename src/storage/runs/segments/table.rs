@@ -274,9 +274,7 @@ impl Table {
     ) -> Option<watch::Sender<Newest>> {
         let (run_id, ended) = (run.run_id, run.finished_at);
         let live = self.runs.get(&run_id)?.live.as_ref()?;
-        let followed = live.last.receiver_count() > 0;
-        let newest = Newest::at(run.last_sequence);
-        let newest = if followed { newest.with(&entries.all, entries.bytes) } else { newest };
+        let newest = Newest::committed(&live.last, run.last_sequence, &entries.all, entries.bytes);
         self.added(run_id, place, has_run, entries);
         let kept = self.runs.get_mut(&run_id)?;
         kept.last_sequence = run.last_sequence;
