@@ -305,7 +305,7 @@ impl Runs {
     /// Set when the gateway drains. Each watch has a token of its own, because a wait takes the token's lock, and all
     /// watches of a run wait at the same moments.
     fn draining(&self) -> CancellationToken {
-        self.shutdown.draining.child_token()
+        self.shutdown.draining.clone()
     }
 
     fn live(&self) -> MutexGuard<'_, HashMap<RunId, WriterHandle>> {

@@ -17,7 +17,7 @@ pub struct Watch {
 
 impl Watch {
     pub(super) fn new(reader: Reader, settings: WatchSettings, draining: CancellationToken) -> Self {
-        Self { reader, settings, draining: Cancelled::new(draining), _present: None }
+        Self { reader, settings, draining: Cancelled::new(&draining), _present: None }
     }
 
     /// The same, counted as somebody who watches the run.

@@ -53,7 +53,7 @@ impl SessionWatch {
         let digest = SessionPlace::digest_of(&session_id);
         let place = SessionPlace::start();
         let (open, turn, compact, _present) = (Vec::new(), 0, false, None);
-        let draining = Cancelled::new(draining);
+        let draining = Cancelled::new(&draining);
         let mut watch =
             Self { log, session_id, digest, place, open, turn, hints, settings, draining, compact, _present };
         match position {

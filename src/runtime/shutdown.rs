@@ -3,7 +3,7 @@
 use std::{
     pin::Pin,
     sync::OnceLock,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
@@ -18,16 +18,19 @@ pub struct Shutdown {
 }
 
 /// Waits for a token, for those who wait again and again beside something else: their place among the waiting is kept
-/// between the waits.
+/// between the waits. A task that has asked once is woken; when it asks again a look is enough.
 pub struct Cancelled {
+    /// Of its own, so that nobody else takes its lock.
     token: CancellationToken,
     wait: Pin<Box<WaitForCancellationFutureOwned>>,
+    asked: Option<Waker>,
 }
 
 impl Cancelled {
     /// Waits for `token`.
-    pub fn new(token: CancellationToken) -> Self {
-        Self { wait: Box::pin(token.clone().cancelled_owned()), token }
+    pub fn new(token: &CancellationToken) -> Self {
+        let token = token.child_token();
+        Self { wait: Box::pin(token.clone().cancelled_owned()), token, asked: None }
     }
 
     /// Looks without waiting.
@@ -41,6 +44,10 @@ impl Future for Cancelled {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.asked.as_ref().is_some_and(|it| it.will_wake(cx.waker())) {
+            return if self.already() { Poll::Ready(()) } else { Poll::Pending };
+        }
+        self.asked = Some(cx.waker().clone());
         self.wait.as_mut().poll(cx)
     }
 }
@@ -58,4 +65,44 @@ pub async fn fatal() {
 fn token() -> &'static CancellationToken {
     static FATAL: OnceLock<CancellationToken> = OnceLock::new();
     FATAL.get_or_init(CancellationToken::new)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        task::Wake,
+    };
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Task(AtomicUsize);
+
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn whoever_asks_last_is_woken_however_often_it_has_asked() {
+        let token = CancellationToken::new();
+        let mut cancelled = Cancelled::new(&token);
+        let tasks = [Arc::<Task>::default(), Arc::<Task>::default()];
+        let wakers = tasks.clone().map(Waker::from);
+        for asks in [0, 0, 1, 1] {
+            let mut context = Context::from_waker(&wakers[asks]);
+            assert!(Pin::new(&mut cancelled).poll(&mut context).is_pending());
+        }
+        token.cancel();
+        assert_eq!(tasks.map(|it| it.0.load(Ordering::SeqCst)), [0, 1]);
+        assert!(cancelled.already());
+        for _ in 0..2 {
+            assert!(Pin::new(&mut cancelled).poll(&mut Context::from_waker(&wakers[1])).is_ready());
+        }
+    }
 }

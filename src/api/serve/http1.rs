@@ -1,13 +1,9 @@
 //! A connection over HTTP/1.1: hyper serves it, but for responses that last, which are written without it.
 
-use std::{
-    future::poll_fn,
-    pin::{Pin, pin},
-    sync::atomic::Ordering,
-    task::Poll,
-};
+use std::{future::poll_fn, pin::Pin, sync::atomic::Ordering, task::Poll};
 
 use axum::Router;
+use futures::FutureExt as _;
 use hyper::server::conn::http1::Builder;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncWriteExt as _;
@@ -19,7 +15,7 @@ use super::{
     long_stream::{End, LongResponse},
     socket::Socket,
 };
-use crate::runtime::shutdown::Shutdown;
+use crate::runtime::shutdown::{Cancelled, Shutdown};
 
 /// Headers of a request.
 const HEADERS: usize = 100;
@@ -52,15 +48,14 @@ async fn until_offer(
     let handover = Handover::default();
     let service = HandoverService::new(router, handover.clone());
     let mut connection = builder(settings).serve_connection(TokioIo::new(socket), service).with_upgrades();
-    let mut draining = pin!(shutdown.draining.cancelled());
-    let mut stopped = pin!(shutdown.stopped.cancelled());
+    let (mut draining, mut stopped) = (Cancelled::new(&shutdown.draining), Cancelled::new(&shutdown.stopped));
     let mut drains = false;
     let offer = poll_fn(|cx| {
-        if !drains && draining.as_mut().poll(cx).is_ready() {
+        if !drains && draining.poll_unpin(cx).is_ready() {
             drains = true;
             Pin::new(&mut connection).graceful_shutdown();
         }
-        if stopped.as_mut().poll(cx).is_ready() {
+        if stopped.poll_unpin(cx).is_ready() {
             return Poll::Ready(Ok(None));
         }
         if let Poll::Ready(ended) = Pin::new(&mut connection).poll(cx) {
@@ -84,17 +79,9 @@ async fn until_offer(
 async fn stream(socket: Socket, offer: Offer, shutdown: &Shutdown) -> Result<Option<Socket>, BoxError> {
     let keep_alive = offer.keep_alive() && !shutdown.draining.is_cancelled();
     let mut response = LongResponse::new(socket, offer, keep_alive);
-    // A token of its own, behind a lock that no other connection takes.
-    let stop = shutdown.stopped.child_token();
-    let mut stopped = pin!(stop.cancelled());
-    let mut waits = false;
+    let mut stopped = Cancelled::new(&shutdown.stopped);
     let end = poll_fn(|cx| {
-        // Asking once is enough to be woken, by whatever comes first; after that a look is cheaper.
-        if !waits {
-            waits = true;
-            let _ = stopped.as_mut().poll(cx);
-        }
-        if stop.is_cancelled() {
+        if stopped.poll_unpin(cx).is_ready() {
             return Poll::Ready(Ok(End::Gone));
         }
         response.poll(cx)

@@ -3,14 +3,13 @@
 use std::{
     convert::Infallible,
     future::poll_fn,
-    pin::pin,
     sync::{Arc, Mutex, PoisonError},
     task::Poll,
     time::Duration,
 };
 
 use axum::{Router, body::Body, response::Response};
-use futures::future::BoxFuture;
+use futures::{FutureExt as _, future::BoxFuture};
 use http::Request;
 use hyper::{body::Incoming, rt::Executor, server::conn::http2::Builder};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -23,7 +22,7 @@ use super::{
     watched::{Flow, WatchedBody, WatchedStream},
 };
 use crate::runtime::{
-    shutdown::Shutdown,
+    shutdown::{Cancelled, Shutdown},
     task::{self, TaskKind},
 };
 
@@ -55,21 +54,14 @@ pub(super) async fn serve(
     let service = StreamService { router, streams: streams.clone() };
     let connection = builder(settings, streams).serve_connection(TokioIo::new(socket), service);
     let mut connection = Box::pin(connection);
-    let mut draining = pin!(shutdown.draining.cancelled());
-    let mut stopped = pin!(shutdown.stopped.cancelled());
-    let (mut waits, mut drains) = (false, false);
+    let (mut draining, mut stopped) = (Cancelled::new(&shutdown.draining), Cancelled::new(&shutdown.stopped));
+    let mut drains = false;
     poll_fn(|cx| {
-        // Asking once is enough to be woken, by whatever comes first; after that a look is cheaper.
-        if !waits {
-            waits = true;
-            let _ = draining.as_mut().poll(cx);
-            let _ = stopped.as_mut().poll(cx);
-        }
-        if !drains && shutdown.draining.is_cancelled() {
+        if !drains && draining.poll_unpin(cx).is_ready() {
             drains = true;
             connection.as_mut().graceful_shutdown();
         }
-        if drains && shutdown.stopped.is_cancelled() {
+        if drains && stopped.poll_unpin(cx).is_ready() {
             return Poll::Ready(Ok(()));
         }
         connection.as_mut().poll(cx).map_err(BoxError::from)
