@@ -5,6 +5,7 @@ mod error;
 #[cfg(test)]
 mod model_check;
 mod reader;
+mod relay;
 mod retention;
 mod runs;
 mod session_runs;

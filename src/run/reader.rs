@@ -35,15 +35,25 @@ enum CatchUp {
 }
 
 impl Reader {
-    /// Begins to read the log of a run.
+    /// Begins to read the log of a run, and hears of news at once.
     pub(super) async fn open(
         log: Arc<dyn RunLog>,
         run_id: RunId,
         position: Position,
     ) -> Result<Self, WatchError> {
+        let hints = log.follow(run_id).await.map_err(|error| ReadRunError::new(run_id, &error))?;
+        Self::told_by(hints, log, run_id, position).await
+    }
+
+    /// Begins to read the log of a run, and hears of news by `hints`: those that come from now on.
+    pub(super) async fn told_by(
+        hints: watch::Receiver<Newest>,
+        log: Arc<dyn RunLog>,
+        run_id: RunId,
+        position: Position,
+    ) -> Result<Self, WatchError> {
         let missing = |error| WatchError::Read(ReadRunError::new(run_id, &error));
-        // Subscribed before the end is read, so that nothing can slip in between.
-        let hints = log.follow(run_id).await.map_err(missing)?;
+        // It is heard of news before the end is read, so that nothing can slip in between.
         let run = log.run(run_id).await.map_err(missing)?;
         let last_sequence = run.last_sequence;
         let after = match position {

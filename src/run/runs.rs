@@ -14,6 +14,7 @@ use super::{
     StartWriterError, Watch, WatchError, WatchSessionError, WatchSettings, WriterHandle,
     audience::{Audience, Watched},
     reader::Reader,
+    relay::Relays,
     writer::Writer,
 };
 use crate::{
@@ -35,6 +36,7 @@ pub struct Runs {
     log: Arc<dyn RunLog>,
     live: Arc<Mutex<HashMap<RunId, WriterHandle>>>,
     watching: WatchSettings,
+    relays: Relays,
     audience: Audience,
     shutdown: Shutdown,
 }
@@ -83,10 +85,12 @@ pub enum Work {
 impl Runs {
     /// Runs whose events are kept in `log`.
     pub fn new(log: Arc<dyn RunLog>, shutdown: Shutdown) -> Self {
+        let watching = WatchSettings::default();
         Self {
+            relays: Relays::new(log.clone(), watching.coalesce),
             log,
             live: Arc::default(),
-            watching: WatchSettings::default(),
+            watching,
             audience: Audience::default(),
             shutdown,
         }
@@ -95,7 +99,7 @@ impl Runs {
     /// The same, watched as set.
     #[must_use]
     pub fn watched(self, watching: WatchSettings) -> Self {
-        Self { watching, ..self }
+        Self { watching, relays: Relays::new(self.log.clone(), watching.coalesce), ..self }
     }
 
     /// Begins the log of a new run and starts its writer.
@@ -256,8 +260,9 @@ impl Runs {
     /// Begins to read a run's log at `position`.
     pub async fn watch(&self, run_id: RunId, position: Position) -> Result<Watch, WatchError> {
         let present = self.audience.join(Watched::Run(run_id));
-        let reader = Reader::open(self.log.clone(), run_id, position).await?;
-        Ok(Watch::new(reader, self.watching, self.draining()).counted(present))
+        let hints = self.relays.follow(run_id).await.map_err(|error| ReadRunError::new(run_id, &error))?;
+        let reader = Reader::told_by(hints, self.log.clone(), run_id, position).await?;
+        Ok(Watch::new(reader, self.draining()).counted(present))
     }
 
     /// Begins to read the logs of all runs of a session at `position`.

@@ -4,20 +4,19 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{ReadRunError, WatchEnd, WatchSettings, audience::Present, reader::Reader};
+use super::{ReadRunError, WatchEnd, audience::Present, reader::Reader};
 use crate::{model::Entry, runtime::shutdown::Cancelled, storage::ReadError};
 
 /// A watcher's place in a run's log. Holds no events between reads, so a slow watcher costs nothing.
 pub struct Watch {
     reader: Reader,
-    settings: WatchSettings,
     draining: Cancelled,
     _present: Option<Present>,
 }
 
 impl Watch {
-    pub(super) fn new(reader: Reader, settings: WatchSettings, draining: CancellationToken) -> Self {
-        Self { reader, settings, draining: Cancelled::new(&draining), _present: None }
+    pub(super) fn new(reader: Reader, draining: CancellationToken) -> Self {
+        Self { reader, draining: Cancelled::new(&draining), _present: None }
     }
 
     /// The same, counted as somebody who watches the run.
@@ -72,7 +71,6 @@ impl Watch {
             if let Err(error) = changed {
                 return Some(Err(self.lost(&error)));
             }
-            self.settings.coalesce.pause().await;
         }
         None
     }
@@ -97,7 +95,7 @@ mod tests {
         model::{
             Command, Draft, EventKind, Outcome, Position, RunId, RunMachine, SessionId, SessionPosition,
         },
-        run::{Coalesce, SessionWatch},
+        run::{Coalesce, SessionWatch, WatchSettings},
         storage::{MemoryLimits, MemoryRunLog, NewRun, RunLog},
     };
 
@@ -123,9 +121,9 @@ mod tests {
         WatchSettings { coalesce: Coalesce::try_from(pause).unwrap(), ..WatchSettings::default() }
     }
 
-    async fn watch(log: &Arc<MemoryRunLog>, machine: &RunMachine, pause: Duration) -> Watch {
+    async fn watch(log: &Arc<MemoryRunLog>, machine: &RunMachine) -> Watch {
         let reader = Reader::open(log.clone(), machine.run().run_id, Position::Start).await.unwrap();
-        let mut watch = Watch::new(reader, settings(pause), CancellationToken::new());
+        let mut watch = Watch::new(reader, CancellationToken::new());
         assert_eq!(watch.next().await.unwrap().unwrap().len(), 1, "what is there comes at once");
         watch
     }
@@ -144,7 +142,7 @@ mod tests {
         }
         apply(&log, &mut machine, Command::Finish(Outcome::Cancelled)).await;
         let reader = Reader::open(log, machine.run().run_id, Position::Start).await.unwrap();
-        let mut watch = Watch::new(reader, WatchSettings::default(), CancellationToken::new()).compact();
+        let mut watch = Watch::new(reader, CancellationToken::new()).compact();
         let (mut text, mut kinds) = (String::new(), Vec::new());
         while let Some(entries) = watch.next().await {
             for entry in entries.unwrap() {
@@ -160,26 +158,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_pause_after_the_news_lets_more_come_in_one_go_the_end_too() {
+    async fn each_event_comes_at_once() {
         let (log, mut machine) = begun().await;
-        let mut watch = watch(&log, &machine, PAUSE).await;
-        let begun = Instant::now();
-        let mut next = Box::pin(watch.next());
-        assert!(poll!(&mut next).is_pending());
-        for _ in 0..3 {
-            apply(&log, &mut machine, Command::Emit(Draft::log("x"))).await;
-            assert!(poll!(&mut next).is_pending());
-        }
-        apply(&log, &mut machine, Command::Finish(Outcome::Cancelled)).await;
-        assert_eq!(next.await.unwrap().unwrap().len(), 4);
-        assert_eq!(begun.elapsed(), PAUSE);
-        assert!(watch.next().await.is_none());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn without_a_pause_each_event_comes_at_once() {
-        let (log, mut machine) = begun().await;
-        let mut watch = watch(&log, &machine, Duration::ZERO).await;
+        let mut watch = watch(&log, &machine).await;
         let begun = Instant::now();
         for _ in 0..3 {
             let mut next = Box::pin(watch.next());
@@ -211,7 +192,7 @@ mod tests {
         let (log, machine) = begun().await;
         let reader = Reader::open(log, machine.run().run_id, Position::Now).await.unwrap();
         let draining = CancellationToken::new();
-        let mut watch = Watch::new(reader, settings(PAUSE), draining.clone());
+        let mut watch = Watch::new(reader, draining.clone());
         let mut next = Box::pin(watch.next());
         assert!(poll!(&mut next).is_pending());
         draining.cancel();

@@ -12,8 +12,8 @@ const SENSIBLE: RangeInclusive<Duration> = Duration::from_millis(2)..=Duration::
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WatchSettings {
-    /// How long a watcher that has seen everything waits after it was told that there is more, to take all that has come
-    /// meanwhile in one write.
+    /// How long watchers that have seen everything are not told of what is new, so that all that has come meanwhile goes out in
+    /// one write.
     pub coalesce: Coalesce,
     /// A run that was started with `cancel_on_disconnect` is cancelled when nobody has watched it for so long.
     #[serde(with = "duration")]
@@ -41,9 +41,14 @@ impl Default for WatchSettings {
 }
 
 impl Coalesce {
+    /// Whether nothing is waited for.
+    pub(super) fn is_none(self) -> bool {
+        self.0.is_zero()
+    }
+
     /// Waits as long as is set; without a setting not even for the next turn of the task.
     pub(super) async fn pause(self) {
-        if !self.0.is_zero() {
+        if !self.is_none() {
             tokio::time::sleep(self.0).await;
         }
     }

@@ -25,6 +25,8 @@ pub enum TaskKind {
     Operation,
     /// Writes the log of one run. Ends with the run's terminal event.
     RunWriter,
+    /// Tells those who watch one run of its news. Ends when nobody watches it any more.
+    Relay,
     /// Cancels one run when nobody watches it any more. Ends with the run.
     RunGuard,
     /// Takes up the runs that the last end of the gateway cut short. Ends when it has.
@@ -57,6 +59,7 @@ impl TaskKind {
             Self::Connection
             | Self::Stream
             | Self::Socket
+            | Self::Relay
             | Self::Operation
             | Self::Worker
             | Self::Notice

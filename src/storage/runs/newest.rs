@@ -38,6 +38,13 @@ impl Newest {
         Self { last_sequence, entries: entries.into(), bytes }
     }
 
+    /// A log that ends with `entries`, for those who have seen what was before; at least one of them.
+    pub(crate) fn with(entries: Vec<Arc<Entry>>) -> Self {
+        let last_sequence = entries.last().map_or(0, |it| it.event.sequence);
+        let bytes = entries.iter().map(|it| it.event.bytes()).sum();
+        Self { last_sequence, entries: entries.into(), bytes }
+    }
+
     /// The events after `after`, if all of them came with the last commit and take at most `max_bytes`: who has seen
     /// everything before need not ask the log.
     pub fn after(&self, after: u64, max_bytes: usize) -> Option<&[Arc<Entry>]> {
