@@ -1,6 +1,7 @@
 //! A response that lasts, written as HTTP/1.1 has it.
 
 use std::{
+    io::Write as _,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -9,13 +10,16 @@ use axum::body::Body;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, Version, header};
 use http_body::Body as _;
-use jiff::fmt::rfc2822::DateTimePrinter;
 
-use super::{connection::BoxError, handover::Offer, outgoing::Outgoing, socket::Socket};
-use crate::runtime::clock;
+use super::{connection::BoxError, handover::Offer, http_date, outgoing::Outgoing, socket::Socket};
 
 /// Bytes of later requests that wait for the end of the response; what comes beyond them waits in the system's buffer.
 const AHEAD_BYTES: usize = 16 << 10;
+
+/// The longest line in front of a chunk: a length in hexadecimal digits.
+const CHUNK_HEAD_BYTES: usize = 18;
+const CHUNK_END: &[u8] = b"\r\n";
+const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 /// A response on its way. What the body has ready goes out in one write; while the client takes nothing, nothing is taken from
 /// the body.
@@ -23,6 +27,8 @@ pub(super) struct LongResponse {
     socket: Socket,
     body: Body,
     out: Outgoing,
+    /// Its body goes in chunks; else it goes as it is, and ends with the connection.
+    chunked: bool,
     /// The body has ended, and its end is on its way.
     ended: bool,
 }
@@ -50,7 +56,9 @@ impl LongResponse {
         let (parts, body) = offer.response.into_parts();
         let chunked = offer.version == Version::HTTP_11;
         let head = head(parts.status, &parts.headers, chunked, keep_alive);
-        Self { socket, body, out: Outgoing::new(head, chunked), ended: false }
+        let mut out = Outgoing::default();
+        out.push(head);
+        Self { socket, body, out, chunked, ended: false }
     }
 
     /// The connection, when the response has been sent.
@@ -86,16 +94,34 @@ impl LongResponse {
                 Poll::Pending => return Ok(More::Later),
                 Poll::Ready(Some(frame)) => {
                     if let Ok(data) = frame?.into_data() {
-                        self.out.push(data);
+                        self.push(data);
                     }
                 }
                 Poll::Ready(None) => {
                     self.ended = true;
-                    self.out.end();
+                    if self.chunked {
+                        self.out.push(Bytes::from_static(LAST_CHUNK));
+                    }
                 }
             }
         }
         Ok(More::Nothing)
+    }
+
+    fn push(&mut self, data: Bytes) {
+        if !self.chunked {
+            return self.out.push(data);
+        }
+        // A chunk of no length would be the last one.
+        if data.is_empty() {
+            return;
+        }
+        let mut line = [0; CHUNK_HEAD_BYTES];
+        let mut rest = &mut line[..];
+        // Sixteen digits and the end of the line always fit.
+        let _ = write!(rest, "{:X}\r\n", data.len());
+        let length = CHUNK_HEAD_BYTES - rest.len();
+        self.out.push_framed(&line[..length], data, CHUNK_END);
     }
 }
 
@@ -116,10 +142,8 @@ fn head(status: StatusCode, headers: &HeaderMap, chunked: bool, keep_alive: bool
             line(name.as_str(), value.as_bytes());
         }
     }
-    if !headers.contains_key(header::DATE)
-        && let Ok(date) = DateTimePrinter::new().timestamp_to_rfc9110_string(&clock::now())
-    {
-        line("date", date.as_bytes());
+    if !headers.contains_key(header::DATE) {
+        line("date", http_date().as_bytes());
     }
     if chunked {
         line("transfer-encoding", b"chunked");

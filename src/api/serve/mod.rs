@@ -12,12 +12,14 @@ mod long_stream;
 mod outgoing;
 mod sniff;
 mod socket;
-mod watched;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
-use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
+use http::HeaderValue;
+use jiff::fmt::{
+    rfc2822::DateTimePrinter, serde::unsigned_duration::friendly::compact::required as duration,
+};
 use serde::{Deserialize, Serialize};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -29,6 +31,7 @@ pub(crate) use handover::LongStream;
 use socket::{Slot, Socket};
 
 use crate::runtime::{
+    clock,
     shutdown::Shutdown,
     task::{self, TaskKind},
 };
@@ -167,6 +170,15 @@ fn set_options(tcp: &TcpStream) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     socket2::SockRef::from(tcp).set_tcp_notsent_lowat(UNSENT_BYTES)?;
     tcp.set_nodelay(true)
+}
+
+/// What responses tell of when they were made (RFC 9110, section 6.6.1).
+fn http_date() -> HeaderValue {
+    let date = DateTimePrinter::new().timestamp_to_rfc9110_string(&clock::now());
+    // The clock never stands before the years that can be told.
+    date.ok()
+        .and_then(|it| it.try_into().ok())
+        .unwrap_or(HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT"))
 }
 
 /// Running out of file descriptors is not cured by trying again at once; a peer that went away is no matter.

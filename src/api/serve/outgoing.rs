@@ -1,7 +1,7 @@
-//! What waits to be written of a response that lasts: its bytes as they are, with the framing of chunks around them.
+//! What waits to be written of responses: their bytes as they are, with what frames them.
 
 use std::{
-    io::{self, IoSlice, Write as _},
+    io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -9,24 +9,22 @@ use std::{
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
 
-/// Pieces of one write at the most. More of a body are taken when these are written.
-const PIECES: usize = 16;
+/// Pieces of one write at the most. More of a response are taken when these are written.
+const PIECES: usize = 32;
 /// Room for pieces that is kept between writes.
 const KEPT_PIECES: usize = 4;
-/// Bytes of one write, from which on no more of a body is taken.
+/// Bytes of one write, from which on no more of a response is taken.
 const WRITE_BYTES: usize = 64 << 10;
-
-/// The longest line in front of a chunk: a length in hexadecimal digits.
-const CHUNK_HEAD_BYTES: usize = 18;
-const CHUNK_END: &[u8] = b"\r\n";
-const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+/// Bytes in front of a piece at the most: a length in hexadecimal digits with the end of its line.
+const HEAD_BYTES: usize = 18;
 
 /// Bytes that wait to be written.
+#[derive(Default)]
 pub(super) struct Outgoing {
-    chunked: bool,
     pieces: Vec<Piece>,
-    /// Of all pieces together, and how many of them are written.
+    /// Of all pieces together.
     length: usize,
+    /// Of the first of them.
     written: usize,
     /// There was no room for all of them.
     waits: bool,
@@ -34,38 +32,34 @@ pub(super) struct Outgoing {
 
 /// Some bytes with what frames them.
 struct Piece {
-    head: [u8; CHUNK_HEAD_BYTES],
+    head: [u8; HEAD_BYTES],
     head_length: u8,
     data: Bytes,
     end: &'static [u8],
 }
 
 impl Outgoing {
-    /// Begins with the head of a response. `chunked`: its body goes in chunks; else it goes as it is, and ends with the
-    /// connection.
-    pub(super) fn new(head: Bytes, chunked: bool) -> Self {
-        let length = head.len();
-        Self { chunked, pieces: vec![Piece::plain(head)], length, written: 0, waits: false }
-    }
-
-    /// Whether more fits into the next write. Nothing does while there is no room for what is here.
+    /// Whether more of a response fits into the next write. Nothing does while there is no room for what is here.
     pub(super) fn takes_more(&self) -> bool {
         !self.waits && self.pieces.len() < PIECES && self.length < WRITE_BYTES
     }
 
-    /// Adds a piece of the body.
-    pub(super) fn push(&mut self, data: Bytes) {
-        // A chunk of no length would be the last one.
-        if !data.is_empty() {
-            self.add(if self.chunked { Piece::chunk(data) } else { Piece::plain(data) });
-        }
+    /// Bytes that wait.
+    pub(super) fn length(&self) -> usize {
+        self.length
     }
 
-    /// Adds the end of the body.
-    pub(super) fn end(&mut self) {
-        if self.chunked {
-            self.add(Piece::plain(Bytes::from_static(LAST_CHUNK)));
-        }
+    /// Adds bytes as they are.
+    pub(super) fn push(&mut self, data: Bytes) {
+        self.push_framed(&[], data, &[]);
+    }
+
+    /// Adds bytes with what frames them; of `head` no more than a line with a length.
+    pub(super) fn push_framed(&mut self, head: &[u8], data: Bytes, end: &'static [u8]) {
+        let mut piece = Piece { head: [0; HEAD_BYTES], head_length: head.len() as u8, data, end };
+        piece.head[..head.len()].copy_from_slice(head);
+        self.length += piece.length();
+        self.pieces.push(piece);
     }
 
     /// Ready when all is written.
@@ -75,8 +69,8 @@ impl Outgoing {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         self.waits = true;
-        while self.written < self.length {
-            let mut slices = [IoSlice::new(&[]); 3 * PIECES + 3];
+        while self.length > 0 {
+            let mut slices = [IoSlice::new(&[]); 3 * PIECES];
             let mut all = &mut slices[..];
             let filled = self.fill(all);
             all = &mut all[..filled];
@@ -85,18 +79,13 @@ impl Outgoing {
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.written += written;
+            self.drop_written(written);
         }
         self.pieces.clear();
         // Most writes are small: the room of a large one is not kept.
         self.pieces.shrink_to(KEPT_PIECES);
-        (self.length, self.written, self.waits) = (0, 0, false);
+        self.waits = false;
         Poll::Ready(Ok(()))
-    }
-
-    fn add(&mut self, piece: Piece) {
-        self.length += piece.parts().iter().map(|it| it.len()).sum::<usize>();
-        self.pieces.push(piece);
     }
 
     /// Fills in what is there to write; gives how many slices that are.
@@ -104,20 +93,26 @@ impl Outgoing {
         let parts = self.pieces.iter().flat_map(Piece::parts).filter(|it| !it.is_empty());
         slices.iter_mut().zip(parts).map(|(slice, part)| *slice = IoSlice::new(part)).count()
     }
+
+    fn drop_written(&mut self, written: usize) {
+        self.length -= written;
+        if self.length == 0 {
+            self.written = 0;
+            return;
+        }
+        self.written += written;
+        let mut whole = 0;
+        while let Some(first) = self.pieces.get(whole).map(Piece::length).filter(|it| *it <= self.written) {
+            self.written -= first;
+            whole += 1;
+        }
+        self.pieces.drain(..whole);
+    }
 }
 
 impl Piece {
-    fn plain(data: Bytes) -> Self {
-        Self { head: [0; CHUNK_HEAD_BYTES], head_length: 0, data, end: &[] }
-    }
-
-    fn chunk(data: Bytes) -> Self {
-        let mut head = [0; CHUNK_HEAD_BYTES];
-        let mut rest = &mut head[..];
-        // Sixteen digits and the end of the line always fit.
-        let _ = write!(rest, "{:X}\r\n", data.len());
-        let head_length = (CHUNK_HEAD_BYTES - rest.len()) as u8;
-        Self { head, head_length, data, end: CHUNK_END }
+    fn length(&self) -> usize {
+        usize::from(self.head_length) + self.data.len() + self.end.len()
     }
 
     fn parts(&self) -> [&[u8]; 3] {
@@ -134,17 +129,18 @@ mod tests {
     use super::*;
 
     /// What arrives of `pieces` when there is room for `room` bytes at a time.
-    async fn arrives(chunked: bool, room: usize, pieces: &[&'static str]) -> String {
+    async fn arrives(room: usize, pieces: &[&'static str]) -> String {
         let (mut here, mut there) = duplex(room);
-        let mut out = Outgoing::new(Bytes::from_static(b"head;"), chunked);
+        let mut out = Outgoing::default();
+        out.push(Bytes::from_static(b"head;"));
         let write = async move {
-            for piece in pieces {
-                out.push(Bytes::from_static(piece.as_bytes()));
+            for two in pieces.chunks(2) {
+                for piece in two {
+                    out.push_framed(b"<<", Bytes::from_static(piece.as_bytes()), b">");
+                }
                 poll_fn(|cx| out.poll_write(Pin::new(&mut here), cx)).await.unwrap();
             }
-            out.end();
-            poll_fn(|cx| out.poll_write(Pin::new(&mut here), cx)).await.unwrap();
-            assert!(out.takes_more());
+            assert!(out.takes_more() && out.length() == 0);
         };
         let mut read = String::new();
         let (_, length) = tokio::join!(write, there.read_to_string(&mut read));
@@ -156,34 +152,48 @@ mod tests {
     async fn whatever_room_there_is_all_arrives_in_its_order() {
         let long = "0123456789abcdef0123";
         for room in 1..40 {
-            let chunked = arrives(true, room, &["a", "", long]).await;
-            assert_eq!(chunked, format!("head;1\r\na\r\n14\r\n{long}\r\n0\r\n\r\n"), "{room}");
-            assert_eq!(arrives(false, room, &["a", "", long]).await, format!("head;a{long}"), "{room}");
+            assert_eq!(arrives(room, &["a", "", long]).await, format!("head;<<a><<><<{long}>"), "{room}");
+        }
+    }
+
+    #[tokio::test]
+    async fn more_pieces_than_a_write_takes_arrive_too() {
+        let pieces: Vec<_> = (0..5 * PIECES).map(|it| format!("{it},")).collect();
+        for room in [1, 7, 1000] {
+            let (mut here, mut there) = duplex(room);
+            let mut out = Outgoing::default();
+            pieces.iter().for_each(|it| out.push(Bytes::from(it.clone())));
+            let write = async move { poll_fn(|cx| out.poll_write(Pin::new(&mut here), cx)).await };
+            let mut read = String::new();
+            let (written, length) = tokio::join!(write, there.read_to_string(&mut read));
+            assert!(written.is_ok() && length.is_ok());
+            assert_eq!(read, pieces.concat());
         }
     }
 
     #[tokio::test]
     async fn nothing_more_is_taken_while_there_is_no_room() {
         let (mut here, mut there) = duplex(4);
-        let mut out = Outgoing::new(Bytes::from_static(b"head"), true);
+        let mut out = Outgoing::default();
         assert!(out.takes_more());
+        out.push(Bytes::from_static(b"head"));
         out.push(Bytes::from_static(b"body"));
         let mut write = poll_fn(|cx| out.poll_write(Pin::new(&mut here), cx));
         assert!(futures::poll!(&mut write).is_pending());
-        assert!(!out.takes_more());
-        let mut read = [0; 13];
+        assert!(!out.takes_more() && out.length() == 4);
+        let mut read = [0; 8];
         let write = poll_fn(|cx| out.poll_write(Pin::new(&mut here), cx));
         let (written, _) = tokio::join!(write, there.read_exact(&mut read));
         assert!(written.is_ok() && out.takes_more());
-        assert_eq!(read, *b"head4\r\nbody\r\n");
+        assert_eq!(read, *b"headbody");
     }
 
     #[test]
     fn one_write_is_bounded_in_pieces_and_bytes() {
-        let mut pieces = Outgoing::new(Bytes::new(), true);
-        (1..PIECES).for_each(|_| pieces.push(Bytes::from_static(b"x")));
+        let mut pieces = Outgoing::default();
+        (0..PIECES).for_each(|_| pieces.push(Bytes::from_static(b"x")));
         assert!(!pieces.takes_more());
-        let mut bytes = Outgoing::new(Bytes::new(), true);
+        let mut bytes = Outgoing::default();
         bytes.push(Bytes::from(vec![0; WRITE_BYTES]));
         assert!(!bytes.takes_more());
     }
