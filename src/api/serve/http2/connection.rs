@@ -23,7 +23,7 @@ use super::{
     keep_alive::{Beat, KeepAlive},
     ready::Ready,
     settings,
-    stream::{Progress, Stream, Way},
+    stream::{Progress, Stream, TURN_BYTES, Way},
     streams::Streams,
 };
 
@@ -34,8 +34,10 @@ const ANSWER_BYTES: usize = 256 << 10;
 /// Streams that a client may give up before they are answered, beyond those that it lets be answered. Who asks only to give up
 /// costs much for little (CVE-2023-44487).
 const PATIENCE: u32 = 1000;
-/// Streams whose late frames are passed over.
-const ENDED_FIRST: usize = 128;
+/// Streams whose late frames are passed over: more than usually end before a client hears of it.
+const ENDED_FIRST: usize = 512;
+/// Reads, after which it is the streams' turn also when more has come.
+const READS: usize = 16;
 /// The window that every connection begins with (RFC 9113, section 6.9.2).
 const FIRST_WINDOW: usize = 65_535;
 /// Stands in the ping that separates the requests before the drain from those after it.
@@ -60,8 +62,8 @@ pub(super) struct Connection<'a> {
     pub(super) ready: Arc<Ready>,
     /// Streams whose turn comes when there is room on the way, each once.
     held: Vec<u32>,
-    /// Streams that wait for the client to take more on the connection, each once.
-    blocked: Vec<u32>,
+    /// Streams that wait for the client to take more on the connection, each once, in the order in which they began to.
+    blocked: VecDeque<u32>,
     pub(super) way: Way,
     /// Bytes that the client may still send, and those that were read since it was told of the last.
     pub(super) window: usize,
@@ -114,7 +116,8 @@ impl<'a> Connection<'a> {
         out.push(settings::own(settings.max_streams));
         out.push(frame(Kind::WindowUpdate, 0, 0, &((CONNECTION_WINDOW - FIRST_WINDOW) as u32).to_be_bytes()));
         let window = FIRST_WINDOW as i64;
-        let way = Way { out, window, initial_window: window, stall_timeout: settings.write_stall_timeout };
+        let stall_timeout = settings.write_stall_timeout;
+        let way = Way { out, window, initial_window: window, stall_timeout, tells_no_table: false };
         Self {
             socket,
             router,
@@ -128,7 +131,7 @@ impl<'a> Connection<'a> {
             streams: Streams::default(),
             ready: Arc::default(),
             held: Vec::new(),
-            blocked: Vec::new(),
+            blocked: VecDeque::new(),
             way,
             window: CONNECTION_WINDOW,
             unreturned: 0,
@@ -172,7 +175,8 @@ impl<'a> Connection<'a> {
             if self.is_over() {
                 return self.end(cx);
             }
-            if self.held.is_empty() && read == Read::All {
+            let unblocks = self.way.window > 0 && !self.blocked.is_empty();
+            if self.held.is_empty() && !unblocks && read == Read::All {
                 break;
             }
         }
@@ -185,6 +189,7 @@ impl<'a> Connection<'a> {
             return Err(Violation::Connection(reason, "a stream that was never opened"));
         }
         self.way.out.push(frame(Kind::RstStream, 0, stream, &(reason as u32).to_be_bytes()));
+        self.ends_first(stream);
         self.give_up(stream)
     }
 
@@ -210,25 +215,19 @@ impl<'a> Connection<'a> {
         self.unreturned += bytes;
     }
 
-    /// The client takes more: the streams that wait for that may go on.
-    pub(super) fn unblock(&mut self) {
-        for stream in mem::take(&mut self.blocked) {
-            if let Some(stream) = self.streams.get_mut(stream) {
-                stream.unblock();
-            }
-        }
-    }
-
     /// Reads what has come, unless too much waits to be written.
     fn read(&mut self, cx: &mut Context<'_>) -> Result<Read, BoxError> {
-        while !matches!(self.phase, Phase::Broken(_)) {
+        for _ in 0..READS {
+            if matches!(self.phase, Phase::Broken(_)) {
+                return Ok(Read::All);
+            }
             if self.way.out.length() >= ANSWER_BYTES {
-                return Ok(Read::Some);
+                break;
             }
             let mut bytes = [MaybeUninit::uninit(); READ_BYTES];
             let mut read = ReadBuf::uninit(&mut bytes);
             if Pin::new(&mut self.socket).poll_read(cx, &mut read)?.is_pending() {
-                break;
+                return Ok(Read::All);
             }
             if read.filled().is_empty() {
                 return Ok(Read::Ended);
@@ -240,7 +239,7 @@ impl<'a> Connection<'a> {
             }
             self.watch_head();
         }
-        Ok(Read::All)
+        Ok(Read::Some)
     }
 
     /// Asks the streams that were held or woken, in turn, until nothing more fits into a write. Those that had no turn come first
@@ -249,6 +248,7 @@ impl<'a> Connection<'a> {
         let mut turn = mem::take(&mut self.held);
         let mut served = Vec::new();
         self.ready.take(&mut turn);
+        self.unblock(&mut turn);
         for number in turn {
             let Some(stream) = self.streams.get_mut(number) else { continue };
             let before = self.way.out.length();
@@ -258,7 +258,7 @@ impl<'a> Connection<'a> {
                     let list = if self.way.out.length() > before { &mut served } else { &mut self.held };
                     list.push(number);
                 }
-                Progress::Blocked if stream.block() => self.blocked.push(number),
+                Progress::Blocked if stream.block() => self.blocked.push_back(number),
                 _ => {}
             }
             let (read, told) = stream.take_read();
@@ -284,6 +284,16 @@ impl<'a> Connection<'a> {
         }
     }
 
+    /// Adds to `turn` as many of the streams that wait for the client to take more as it may be enough for.
+    fn unblock(&mut self, turn: &mut Vec<u32>) {
+        let enough = usize::try_from(self.way.window).unwrap_or(0).div_ceil(TURN_BYTES);
+        for number in self.blocked.drain(..enough.min(self.blocked.len())) {
+            if self.streams.get_mut(number).is_some_and(Stream::unblock) {
+                turn.push(number);
+            }
+        }
+    }
+
     /// A response is on its way to its end. What of its request has not come is not wanted (section 8.1).
     fn finish(&mut self, number: u32) -> Result<(), Violation> {
         let Some(stream) = self.streams.remove(number) else { return Ok(()) };
@@ -297,9 +307,18 @@ impl<'a> Connection<'a> {
 
     fn close(&mut self, stream: &Stream) {
         self.unreturned += stream.close();
+        if stream.is_blocked() {
+            self.blocked.retain(|it| *it != stream.number());
+        }
         if !stream.request_ended() {
+            self.ends_first(stream.number());
+        }
+    }
+
+    fn ends_first(&mut self, stream: u32) {
+        if !self.has_ended_first(stream) {
             self.ended_first.truncate(ENDED_FIRST - 1);
-            self.ended_first.push_front(stream.number());
+            self.ended_first.push_front(stream);
         }
     }
 

@@ -21,11 +21,16 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// have to be read for that.
 const BLOCK_BYTES: usize = 4 * HEAD_BYTES;
 
+/// Bytes of a farewell at the least.
+const GO_AWAY_BYTES: usize = 8;
+
 /// A head whose end has not come.
 pub(super) struct HeadBlock {
     stream: u32,
     ends_stream: bool,
     fragments: BytesMut,
+    /// Bytes of all its frames: a frame counts also when nothing is in it.
+    counted: usize,
 }
 
 impl Connection<'_> {
@@ -114,6 +119,9 @@ impl Connection<'_> {
                 _ => Violation::Connection(Reason::FrameSizeError, "a frame of a wrong length"),
             });
         }
+        if head.kind == Kind::GoAway && head.length < GO_AWAY_BYTES {
+            return Err(Violation::Connection(Reason::FrameSizeError, "a farewell that is too short"));
+        }
         let fits = match head.kind {
             Kind::Settings | Kind::Ping | Kind::GoAway => head.stream == 0,
             Kind::WindowUpdate | Kind::Unknown(_) => true,
@@ -158,6 +166,7 @@ impl Connection<'_> {
             stream: head.stream,
             ends_stream: head.has(END_STREAM),
             fragments: BytesMut::from(&fragment[..]),
+            counted: fragment.len(),
         };
         if head.has(END_HEADERS) {
             self.take_head(block)?;
@@ -169,7 +178,8 @@ impl Connection<'_> {
 
     fn continue_head(&mut self, head: FrameHead, payload: &[u8]) -> Result<(), Violation> {
         let Some(mut block) = self.block.take() else { return Ok(()) };
-        if block.fragments.len() + payload.len() > BLOCK_BYTES {
+        block.counted += FRAME_HEAD_BYTES + payload.len();
+        if block.counted > BLOCK_BYTES {
             return Err(Violation::Connection(Reason::EnhanceYourCalm, "a head is too long"));
         }
         block.fragments.extend_from_slice(payload);
@@ -184,7 +194,7 @@ impl Connection<'_> {
     /// to it.
     fn take_head(
         &mut self,
-        HeadBlock { stream, ends_stream, fragments }: HeadBlock,
+        HeadBlock { stream, ends_stream, fragments, .. }: HeadBlock,
     ) -> Result<(), Violation> {
         let mut fields = Fields::default();
         let read = self.decoder.decode(&fragments, |it| fields.add(it));
@@ -204,7 +214,8 @@ impl Connection<'_> {
             Ok(request) => self.begin_stream(stream, request, ends_stream),
             Err(BadHead::Malformed) => Err(Violation::Stream(stream, Reason::ProtocolError)),
             Err(BadHead::TooLong) => {
-                self.way.out.push(response::status(stream, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));
+                let (status, begin) = (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, self.way.begin_head());
+                self.way.out.push(response::status(stream, status, begin));
                 if ends_stream { Ok(()) } else { Err(Violation::Stream(stream, Reason::NoError)) }
             }
         }
@@ -256,7 +267,9 @@ impl Connection<'_> {
                 }
             };
         }
-        if let Some(window) = settings::initial_window(payload)? {
+        let told = settings::read(payload)?;
+        self.way.tells_no_table |= told.small_table;
+        if let Some(window) = told.window {
             let by = window - self.way.initial_window;
             self.way.initial_window = window;
             let widened = self.streams.iter_mut().try_for_each(|it| it.widen(by));
@@ -275,7 +288,6 @@ impl Connection<'_> {
             if self.way.window > settings::MAX_WINDOW {
                 return Err(TOO_LARGE_WINDOW);
             }
-            self.unblock();
             return Ok(());
         }
         let Some(open) = self.streams.get_mut(stream) else { return Ok(()) };

@@ -19,6 +19,11 @@ mod response;
 mod settings;
 mod stream;
 mod streams;
+#[cfg(test)]
+#[allow(dead_code, reason = "each user takes what it needs")]
+mod testing;
+#[cfg(test)]
+mod tests;
 
 use std::{future::poll_fn, task::Poll};
 

@@ -8,12 +8,16 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
-/// Bytes of a body that has come whole, from which on the connection is told at once that they were read.
-const TOLD_BYTES: usize = 16 << 10;
+/// Bytes of a body that has come whole, from which on the connection is told at once that they were read. Most requests are
+/// shorter, and wake nobody. What a thousand requests hold back so is no more than half of the connection's window.
+const TOLD_BYTES: usize = 512;
+/// Pieces of a body that are shorter are put together when they have to wait: each would take more than its bytes, and keep
+/// what was read with it.
+const SHORT_BYTES: usize = 1024;
 
 /// The body of a request, for who answers it. What it holds unread is bounded by the window of its stream.
 pub(super) struct RequestBody(Arc<Inbox>);
@@ -30,6 +34,8 @@ pub(super) struct Inbox {
 #[derive(Default)]
 struct State {
     arrived: VecDeque<Bytes>,
+    /// Short pieces that have arrived after those.
+    short: BytesMut,
     trailers: Option<HeaderMap>,
     end: Option<End>,
     /// Nobody reads it any more.
@@ -64,12 +70,12 @@ impl Inbox {
         let mut state = self.state();
         if state.dropped {
             state.read += counted;
-            return;
+        } else {
+            state.read += counted - data.len();
+            state.keep(data);
         }
-        state.read += counted - data.len();
-        if !data.is_empty() {
-            state.arrived.push_back(data);
-            state.wake();
+        if state.is_to_be_told() {
+            self.stream.wake_by_ref();
         }
     }
 
@@ -89,12 +95,12 @@ impl Inbox {
     /// Nothing more will come. Gives the bytes that were not accounted for yet.
     pub(super) fn close(&self) -> usize {
         let mut state = self.state();
+        let unread = state.unread();
         if state.end.is_none() {
             state.end = Some(End::Cut);
-            state.arrived.clear();
+            state.forget();
             state.wake();
         }
-        let unread: usize = state.arrived.iter().map(Bytes::len).sum();
         std::mem::take(&mut state.read) + unread
     }
 
@@ -104,6 +110,44 @@ impl Inbox {
 }
 
 impl State {
+    fn keep(&mut self, data: Bytes) {
+        if data.is_empty() {
+            return;
+        }
+        if !self.is_empty() && data.len() < SHORT_BYTES {
+            self.short.extend_from_slice(&data);
+        } else {
+            if !self.short.is_empty() {
+                self.arrived.push_back(self.short.split().freeze());
+            }
+            self.arrived.push_back(data);
+        }
+        self.wake();
+    }
+
+    fn next(&mut self) -> Option<Bytes> {
+        let short = || (!self.short.is_empty()).then(|| std::mem::take(&mut self.short).freeze());
+        self.arrived.pop_front().or_else(short)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.arrived.is_empty() && self.short.is_empty()
+    }
+
+    fn unread(&self) -> usize {
+        self.arrived.iter().map(Bytes::len).sum::<usize>() + self.short.len()
+    }
+
+    fn forget(&mut self) {
+        self.arrived = VecDeque::new();
+        self.short = BytesMut::new();
+    }
+
+    /// Whether the connection is to be told at once of what was read: the client may wait for that.
+    fn is_to_be_told(&self) -> bool {
+        self.read > 0 && (self.end.is_none() || self.read >= TOLD_BYTES)
+    }
+
     fn wake(&mut self) {
         if let Some(reader) = self.reader.take() {
             reader.wake();
@@ -120,10 +164,10 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         let mut state = self.0.state();
-        if let Some(data) = state.arrived.pop_front() {
+        if let Some(data) = state.next() {
             state.read += data.len();
             state.given += data.len() as u64;
-            if state.end.is_none() || state.read >= TOLD_BYTES {
+            if state.is_to_be_told() {
                 self.0.stream.wake_by_ref();
             }
             return Poll::Ready(Some(Ok(Frame::data(data))));
@@ -140,7 +184,7 @@ impl Body for RequestBody {
 
     fn is_end_stream(&self) -> bool {
         let state = self.0.state();
-        state.arrived.is_empty() && state.trailers.is_none() && state.end == Some(End::Whole)
+        state.is_empty() && state.trailers.is_none() && state.end == Some(End::Whole)
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -153,9 +197,36 @@ impl Drop for RequestBody {
     fn drop(&mut self) {
         let mut state = self.0.state();
         state.dropped = true;
-        state.read += state.arrived.drain(..).map(|it| it.len()).sum::<usize>();
-        if state.read > 0 {
+        state.read += state.unread();
+        state.forget();
+        if state.is_to_be_told() {
             self.0.stream.wake_by_ref();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn pieces_of_all_lengths_arrive_in_their_order_and_short_ones_take_no_more_than_their_bytes() {
+        let inbox = Inbox::new(Waker::noop().clone(), None);
+        let body = inbox.body();
+        let mut all = Vec::new();
+        for length in [1; 3000].into_iter().chain([0, SHORT_BYTES, 5, SHORT_BYTES - 1, 3 * SHORT_BYTES, 1, 2])
+        {
+            let piece: Vec<_> = (0..length).map(|it| (it + all.len()) as u8).collect();
+            all.extend_from_slice(&piece);
+            inbox.push(piece.into(), length);
+        }
+        let pieces = inbox.state().arrived.len();
+        assert!(pieces < 10, "{pieces} pieces");
+        assert_eq!(inbox.state().unread(), all.len());
+        inbox.end(None);
+        assert_eq!(body.collect().await.unwrap().to_bytes(), all);
+        assert_eq!((inbox.take_read(), inbox.close()), (all.len(), 0));
     }
 }

@@ -11,13 +11,9 @@ use super::{
     hpack::{encode, encode_status},
 };
 
-/// Room for a head of usual length.
-const USUAL_BYTES: usize = 256;
-
-/// The frames of the head of a response. It ends the stream when there is no body.
-pub(super) fn head(stream: u32, parts: &Parts, body: &Body) -> Bytes {
+/// The frames of the head of a response, after what it begins with. It ends the stream when there is no body.
+pub(super) fn head(stream: u32, parts: &Parts, body: &Body, mut head: Vec<u8>) -> Bytes {
     let ends_stream = body.is_end_stream();
-    let mut head = Vec::with_capacity(USUAL_BYTES);
     encode_status(parts.status, &mut head);
     encode_all(&parts.headers, &mut head);
     if !parts.headers.contains_key(header::DATE) {
@@ -33,15 +29,13 @@ pub(super) fn head(stream: u32, parts: &Parts, body: &Body) -> Bytes {
 }
 
 /// The frame of a response that has nothing but a status.
-pub(super) fn status(stream: u32, status: StatusCode) -> Bytes {
-    let mut head = Vec::new();
+pub(super) fn status(stream: u32, status: StatusCode, mut head: Vec<u8>) -> Bytes {
     encode_status(status, &mut head);
     head_frames(stream, &head, true)
 }
 
 /// The frames of what follows a body, and ends the stream.
-pub(super) fn trailers(stream: u32, trailers: &HeaderMap) -> Bytes {
-    let mut head = Vec::with_capacity(USUAL_BYTES);
+pub(super) fn trailers(stream: u32, trailers: &HeaderMap, mut head: Vec<u8>) -> Bytes {
     encode_all(trailers, &mut head);
     head_frames(stream, &head, true)
 }

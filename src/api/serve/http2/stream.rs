@@ -19,6 +19,7 @@ use tower::ServiceExt as _;
 use super::{
     Outgoing, STREAM_WINDOW,
     frame::{END_STREAM, FRAME_BYTES, FrameHead, Kind, Reason},
+    hpack::NO_TABLE,
     ready::{Ready, StreamWaker},
     request_body::Inbox,
     response,
@@ -26,7 +27,9 @@ use super::{
 use crate::runtime::task::{self, TaskKind};
 
 /// Bytes of one stream, after which it is another one's turn.
-const TURN_BYTES: usize = FRAME_BYTES;
+pub(super) const TURN_BYTES: usize = FRAME_BYTES;
+/// Room for a head of usual length.
+const USUAL_HEAD_BYTES: usize = 256;
 
 /// A stream that has not ended. Dropping it drops the response, or whoever makes it.
 pub(super) struct Stream {
@@ -51,6 +54,8 @@ pub(super) struct Way {
     pub(super) initial_window: i64,
     /// How long a client may take nothing of a stream while data waits.
     pub(super) stall_timeout: Duration,
+    /// The client has to be told before the next head that its table is not used.
+    pub(super) tells_no_table: bool,
 }
 
 /// How far a stream has come.
@@ -126,12 +131,15 @@ impl Stream {
         matches!(self.answer, Answer::Sent { .. })
     }
 
-    /// Takes a piece of the request's body that was `counted` bytes on the wire.
+    /// Takes a piece of the request's body that was `counted` bytes on the wire. After an error nothing of it was taken.
     pub(super) fn receive(&mut self, data: Bytes, counted: usize, ends: bool) -> Result<(), Reason> {
         let request = &mut self.request;
         request.window = request.window.checked_sub(counted).ok_or(Reason::FlowControlError)?;
         if let Some(awaited) = &mut request.awaited {
             *awaited = awaited.checked_sub(data.len() as u64).ok_or(Reason::ProtocolError)?;
+            if ends && *awaited > 0 {
+                return Err(Reason::ProtocolError);
+            }
         }
         if let Some(inbox) = &request.inbox {
             inbox.push(data, counted);
@@ -176,7 +184,10 @@ impl Stream {
         if self.window > super::settings::MAX_WINDOW {
             return None;
         }
-        self.woken.list();
+        // It sends what it can without being asked by the client.
+        if self.stalled.is_some() && by > 0 {
+            self.woken.list();
+        }
         Some(())
     }
 
@@ -190,10 +201,15 @@ impl Stream {
         !mem::replace(&mut self.blocked, true)
     }
 
-    /// The window of the connection has grown.
-    pub(super) fn unblock(&mut self) {
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked
+    }
+
+    /// The window of the connection has grown, and the stream stands no longer among those that wait for that. False when it will
+    /// be asked anyway.
+    pub(super) fn unblock(&mut self) -> bool {
         self.blocked = false;
-        self.woken.list();
+        self.woken.hold()
     }
 
     /// Sends what there is and what the client takes.
@@ -206,7 +222,8 @@ impl Stream {
             // There is none when whoever made it has failed.
             let Ok(Some(response)) = answered else { return Progress::Failed(Reason::InternalError) };
             let (parts, body) = response.into_parts();
-            way.out.push(response::head(self.number, &parts, &body));
+            let begin = way.begin_head();
+            way.out.push(response::head(self.number, &parts, &body, begin));
             if body.is_end_stream() {
                 return Progress::Finished;
             }
@@ -228,7 +245,8 @@ impl Stream {
                     Some(Ok(Ok(data))) => *rest = data,
                     Some(Ok(Err(frame))) => {
                         let trailers = frame.into_trailers().unwrap_or_default();
-                        way.out.push(response::trailers(self.number, &trailers));
+                        let begin = way.begin_head();
+                        way.out.push(response::trailers(self.number, &trailers, begin));
                         return Progress::Finished;
                     }
                     Some(Err(_)) => return Progress::Failed(Reason::InternalError),
@@ -255,6 +273,24 @@ impl Stream {
                 return Progress::Finished;
             }
         }
+    }
+}
+
+impl Way {
+    /// What a head begins with.
+    pub(super) fn begin_head(&mut self) -> Vec<u8> {
+        let mut head = Vec::with_capacity(USUAL_HEAD_BYTES);
+        if mem::take(&mut self.tells_no_table) {
+            head.push(NO_TABLE);
+        }
+        head
+    }
+}
+
+/// Whoever reads the request's body somewhere else learns that there is no more of it.
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 

@@ -7,6 +7,8 @@ use super::table::STATIC;
 /// What a field begins with that no table keeps, and that no proxy may keep either (RFC 7541, section 6.2).
 const NOT_KEPT: u8 = 0x00;
 const NEVER_KEPT: u8 = 0x10;
+/// The beginning of a head before which the table was given a size of nothing (RFC 7541, section 6.3).
+pub(in super::super) const NO_TABLE: u8 = 0x20;
 /// Number of the first field of the table known beforehand that is called `:status`; those with the frequent ones follow.
 const STATUS: usize = 8;
 const STATUSES: usize = 7;

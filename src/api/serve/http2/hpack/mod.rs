@@ -9,8 +9,8 @@ mod huffman;
 mod table;
 
 pub(super) use decode::{Decoder, Malformed};
-pub(super) use encode::{encode, encode_status};
+pub(super) use encode::{NO_TABLE, encode, encode_status};
 pub(super) use table::Field;
 
 /// Bytes of fields that a client may have kept for later heads: what the protocol begins with. They are dropped oldest first.
-const TABLE_BYTES: usize = 4096;
+pub(super) const TABLE_BYTES: usize = 4096;
