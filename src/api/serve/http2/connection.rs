@@ -301,6 +301,7 @@ impl<'a> Connection<'a> {
         self.patience = PATIENCE.min(self.patience + 1);
         if !stream.request_ended() {
             self.way.out.push(frame(Kind::RstStream, 0, number, &(Reason::NoError as u32).to_be_bytes()));
+            self.ends_first(number);
         }
         Ok(())
     }
@@ -309,9 +310,6 @@ impl<'a> Connection<'a> {
         self.unreturned += stream.close();
         if stream.is_blocked() {
             self.blocked.retain(|it| *it != stream.number());
-        }
-        if !stream.request_ended() {
-            self.ends_first(stream.number());
         }
     }
 
