@@ -4,6 +4,7 @@ mod bodies;
 mod bytes;
 mod crowds;
 mod heads;
+mod http2;
 mod stalls;
 
 use std::{net::SocketAddr, time::Duration};
@@ -29,10 +30,15 @@ const ANSWER_BYTES: usize = 1 << 20;
 
 /// All tests of this module.
 pub(crate) fn trials() -> Vec<Trial> {
-    [bodies::trials(), bytes::trials(), crowds::trials(), heads::trials(), stalls::trials()]
-        .into_iter()
-        .flatten()
-        .collect()
+    let trials = [
+        bodies::trials(),
+        bytes::trials(),
+        crowds::trials(),
+        heads::trials(),
+        http2::trials(),
+        stalls::trials(),
+    ];
+    trials.into_iter().flatten().collect()
 }
 
 /// A run over two protocols, from its start to its end, as if nothing had happened.

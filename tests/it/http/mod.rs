@@ -3,6 +3,7 @@
 mod cors;
 mod documents;
 mod events;
+mod http2;
 mod long_streams;
 mod requests;
 mod services;
@@ -24,6 +25,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         cors::trials(),
         documents::trials(),
         events::trials(),
+        http2::trials(),
         long_streams::trials(),
         requests::trials(),
         services::trials(),

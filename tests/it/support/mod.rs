@@ -8,6 +8,9 @@ pub(crate) mod gateway;
 #[path = "../../../src/runner/repo/git/testing.rs"]
 pub(crate) mod git;
 pub(crate) mod http;
+#[allow(dead_code, reason = "each user takes what it needs")]
+#[path = "../../../src/api/serve/http2/testing.rs"]
+pub(crate) mod http2;
 pub(crate) mod openai_server;
 pub(crate) mod ports;
 pub(crate) mod proxy;

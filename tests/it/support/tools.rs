@@ -28,6 +28,8 @@ pub(crate) enum Tool {
     McpServer,
     /// The packages of `tests/clients/package.json`.
     NpmPackages,
+    /// The suite `h2spec`.
+    H2spec,
     /// `grpcio` and `grpcio-tools`.
     PythonPackages,
 }
@@ -47,6 +49,10 @@ impl Tool {
             Self::NpmPackages => {
                 let modules = clients().join("node_modules");
                 npm_packages().iter().all(|it| modules.join(it).is_dir()).then_some(modules)
+            }
+            Self::H2spec => {
+                let program = repository().join("target/test-tools/h2spec");
+                program.is_file().then_some(program)
             }
             Self::PythonPackages => {
                 let path = repository().join("target/test-tools/python");
@@ -69,6 +75,7 @@ pub(crate) fn missing(tools: &[Tool]) -> Option<String> {
         Tool::Chromium => "chromium is not installed".to_owned(),
         Tool::McpServer => "the npm package of the MCP server is not installed".to_owned(),
         Tool::NpmPackages => "the npm packages are not installed".to_owned(),
+        Tool::H2spec => "h2spec is not installed".to_owned(),
         Tool::PythonPackages => "the Python packages are not installed".to_owned(),
     })
 }
