@@ -186,7 +186,7 @@ pub async fn serve(config: Config) -> Result<Ended, StartError> {
     // From the outside in. First nothing new: health checks fail, streams end with a resumable error.
     tracing::info!("draining");
     health.set_service_status("", ServingStatus::NotServing).await;
-    shutdown.draining.cancel();
+    shutdown.draining.give();
     // Then the connections: requests under way get their answers.
     drop(served.await);
     if let Some(internal) = internal {

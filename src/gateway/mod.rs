@@ -90,7 +90,7 @@ impl Gateway {
 
     /// True until the gateway drains.
     pub fn is_ready(&self) -> bool {
-        !self.shutdown.draining.is_cancelled()
+        !self.shutdown.draining.is_given()
     }
 
     /// Set when the gateway drains: protocols end what never ends by itself.

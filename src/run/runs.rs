@@ -7,8 +7,6 @@ use std::{
     time::Duration,
 };
 
-use tokio_util::sync::CancellationToken;
-
 use super::{
     AnswerError, EmitError, LogFull, LogUnavailable, ReadRunError, SessionRuns, SessionWatch,
     StartWriterError, Watch, WatchError, WatchSessionError, WatchSettings, WriterHandle,
@@ -262,7 +260,7 @@ impl Runs {
         let present = self.audience.join(Watched::Run(run_id));
         let hints = self.relays.follow(run_id).await.map_err(|error| ReadRunError::new(run_id, &error))?;
         let reader = Reader::told_by(hints, self.log.clone(), run_id, position).await?;
-        Ok(Watch::new(reader, self.draining()).counted(present))
+        Ok(Watch::new(reader, &self.shutdown.draining).counted(present))
     }
 
     /// Begins to read the logs of all runs of a session at `position`.
@@ -272,9 +270,14 @@ impl Runs {
         position: SessionPosition,
     ) -> Result<SessionWatch, WatchSessionError> {
         let present = self.audience.join(Watched::Session(session_id.clone()));
-        let watch =
-            SessionWatch::open(self.log.clone(), session_id, position, self.watching, self.draining())
-                .await?;
+        let watch = SessionWatch::open(
+            self.log.clone(),
+            session_id,
+            position,
+            self.watching,
+            &self.shutdown.draining,
+        )
+        .await?;
         Ok(watch.counted(present))
     }
 
@@ -305,12 +308,6 @@ impl Runs {
     #[cfg(test)]
     pub(super) fn audience_is_empty(&self) -> bool {
         self.audience.is_empty()
-    }
-
-    /// Set when the gateway drains. Each watch has a token of its own, because a wait takes the token's lock, and all
-    /// watches of a run wait at the same moments.
-    fn draining(&self) -> CancellationToken {
-        self.shutdown.draining.clone()
     }
 
     fn live(&self) -> MutexGuard<'_, HashMap<RunId, WriterHandle>> {

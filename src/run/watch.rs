@@ -2,21 +2,23 @@
 
 use std::sync::Arc;
 
-use tokio_util::sync::CancellationToken;
-
 use super::{ReadRunError, WatchEnd, audience::Present, reader::Reader};
-use crate::{model::Entry, runtime::shutdown::Cancelled, storage::ReadError};
+use crate::{
+    model::Entry,
+    runtime::shutdown::{Awaited, Signal},
+    storage::ReadError,
+};
 
 /// A watcher's place in a run's log. Holds no events between reads, so a slow watcher costs nothing.
 pub struct Watch {
     reader: Reader,
-    draining: Cancelled,
+    draining: Awaited,
     _present: Option<Present>,
 }
 
 impl Watch {
-    pub(super) fn new(reader: Reader, draining: CancellationToken) -> Self {
-        Self { reader, draining: Cancelled::new(&draining), _present: None }
+    pub(super) fn new(reader: Reader, draining: &Signal) -> Self {
+        Self { reader, draining: draining.awaited(), _present: None }
     }
 
     /// The same, counted as somebody who watches the run.
@@ -123,7 +125,7 @@ mod tests {
 
     async fn watch(log: &Arc<MemoryRunLog>, machine: &RunMachine) -> Watch {
         let reader = Reader::open(log.clone(), machine.run().run_id, Position::Start).await.unwrap();
-        let mut watch = Watch::new(reader, CancellationToken::new());
+        let mut watch = Watch::new(reader, &Signal::default());
         assert_eq!(watch.next().await.unwrap().unwrap().len(), 1, "what is there comes at once");
         watch
     }
@@ -142,7 +144,7 @@ mod tests {
         }
         apply(&log, &mut machine, Command::Finish(Outcome::Cancelled)).await;
         let reader = Reader::open(log, machine.run().run_id, Position::Start).await.unwrap();
-        let mut watch = Watch::new(reader, CancellationToken::new()).compact();
+        let mut watch = Watch::new(reader, &Signal::default()).compact();
         let (mut text, mut kinds) = (String::new(), Vec::new());
         while let Some(entries) = watch.next().await {
             for entry in entries.unwrap() {
@@ -176,7 +178,8 @@ mod tests {
         let (log, mut machine) = begun().await;
         let session_id = machine.run().session_id.clone();
         let (now, settings) = (SessionPosition::Now, settings(PAUSE));
-        let watch = SessionWatch::open(log.clone(), session_id, now, settings, CancellationToken::new());
+        let draining = Signal::default();
+        let watch = SessionWatch::open(log.clone(), session_id, now, settings, &draining);
         let mut watch = watch.await.unwrap();
         let mut next = Box::pin(watch.next());
         assert!(poll!(&mut next).is_pending());
@@ -191,11 +194,11 @@ mod tests {
     async fn the_drain_of_the_gateway_ends_a_watch_that_waits() {
         let (log, machine) = begun().await;
         let reader = Reader::open(log, machine.run().run_id, Position::Now).await.unwrap();
-        let draining = CancellationToken::new();
-        let mut watch = Watch::new(reader, draining.clone());
+        let draining = Signal::default();
+        let mut watch = Watch::new(reader, &draining);
         let mut next = Box::pin(watch.next());
         assert!(poll!(&mut next).is_pending());
-        draining.cancel();
+        draining.give();
         assert!(matches!(next.await, Some(Err(WatchEnd::Draining))));
     }
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 use super::{
     CursorExpired, ReadRunError, WatchEnd, WatchError, WatchSessionError, WatchSettings, audience::Present,
@@ -11,7 +10,7 @@ use super::{
 };
 use crate::{
     model::{Digest, Entry, Position, RunId, SessionEntry, SessionId, SessionPlace, SessionPosition},
-    runtime::shutdown::Cancelled,
+    runtime::shutdown::{Awaited, Signal},
     storage::{PlacedRun, ReadError, RunLog},
 };
 
@@ -33,7 +32,7 @@ pub struct SessionWatch {
     turn: usize,
     hints: watch::Receiver<u64>,
     settings: WatchSettings,
-    draining: Cancelled,
+    draining: Awaited,
     /// Runs are told compactly as far as they go when they are opened. Not set any more once all has been told.
     compact: bool,
     _present: Option<Present>,
@@ -46,14 +45,14 @@ impl SessionWatch {
         session_id: SessionId,
         position: SessionPosition,
         settings: WatchSettings,
-        draining: CancellationToken,
+        draining: &Signal,
     ) -> Result<Self, WatchSessionError> {
         // Subscribed before anything is read, so that nothing can slip in between.
         let hints = log.follow_session(&session_id).await;
         let digest = SessionPlace::digest_of(&session_id);
         let place = SessionPlace::start();
         let (open, turn, compact, _present) = (Vec::new(), 0, false, None);
-        let draining = Cancelled::new(&draining);
+        let draining = draining.awaited();
         let mut watch =
             Self { log, session_id, digest, place, open, turn, hints, settings, draining, compact, _present };
         match position {
@@ -296,8 +295,8 @@ mod tests {
 
         fn watch(&self, after: &str) -> Result<SessionWatch, WatchSessionError> {
             let position = SessionPosition::parse(after, &session()).unwrap();
-            let (settings, draining) = (WatchSettings::default(), CancellationToken::new());
-            now(SessionWatch::open(self.log.clone(), session(), position, settings, draining))
+            let (settings, draining) = (WatchSettings::default(), Signal::default());
+            now(SessionWatch::open(self.log.clone(), session(), position, settings, &draining))
         }
 
         fn logs(&self) -> HashMap<RunId, Vec<u64>> {

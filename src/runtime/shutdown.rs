@@ -2,7 +2,10 @@
 
 use std::{
     pin::Pin,
-    sync::OnceLock,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, Waker},
 };
 
@@ -11,36 +14,61 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 /// The two steps of the end. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown {
-    /// Set when nothing new is taken up: streams end with a resumable error, runs are no longer started.
-    pub draining: CancellationToken,
-    /// Set when what still goes on is dropped.
-    pub stopped: CancellationToken,
+    /// Given when nothing new is taken up: streams end with a resumable error, runs are no longer started.
+    pub draining: Signal,
+    /// Given when what still goes on is dropped.
+    pub stopped: Signal,
 }
 
-/// Waits for a token, for those who wait again and again beside something else: their place among the waiting is kept
-/// between the waits. A task that has asked once is woken; when it asks again a look is enough.
-pub struct Cancelled {
-    /// Of its own, so that nobody else takes its lock.
+/// Something that is said once to all. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Signal {
+    /// Looked at by every stream with every event: unlike the token it has no lock.
+    given: Arc<AtomicBool>,
     token: CancellationToken,
+}
+
+/// Waits for a signal, for those who wait again and again beside something else: their place among the waiting is kept
+/// between the waits. A task that has asked once is woken; when it asks again a look is enough.
+pub struct Awaited {
+    signal: Signal,
     wait: Pin<Box<WaitForCancellationFutureOwned>>,
     asked: Option<Waker>,
 }
 
-impl Cancelled {
-    /// Waits for `token`.
-    pub fn new(token: &CancellationToken) -> Self {
-        let token = token.child_token();
-        Self { wait: Box::pin(token.clone().cancelled_owned()), token, asked: None }
+impl Signal {
+    /// Says it. Again has no effect.
+    pub fn give(&self) {
+        // Before anybody is woken.
+        self.given.store(true, Ordering::SeqCst);
+        self.token.cancel();
     }
 
+    /// Whether it was given.
+    pub fn is_given(&self) -> bool {
+        self.given.load(Ordering::SeqCst)
+    }
+
+    /// Returns when it is given.
+    pub async fn given(&self) {
+        self.token.cancelled().await;
+    }
+
+    /// For who waits more than once.
+    pub fn awaited(&self) -> Awaited {
+        Awaited { signal: self.clone(), wait: Box::pin(self.token.clone().cancelled_owned()), asked: None }
+    }
+}
+
+impl Awaited {
     /// Looks without waiting.
     pub fn already(&self) -> bool {
-        self.token.is_cancelled()
+        self.signal.is_given()
     }
 }
 
 /// May be polled again after it was ready.
-impl Future for Cancelled {
+impl Future for Awaited {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -69,13 +97,7 @@ fn token() -> &'static CancellationToken {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        sync::{
-            Arc,
-            atomic::{AtomicUsize, Ordering},
-        },
-        task::Wake,
-    };
+    use std::{sync::atomic::AtomicUsize, task::Wake};
 
     use super::*;
 
@@ -90,19 +112,19 @@ mod tests {
 
     #[test]
     fn whoever_asks_last_is_woken_however_often_it_has_asked() {
-        let token = CancellationToken::new();
-        let mut cancelled = Cancelled::new(&token);
+        let signal = Signal::default();
+        let mut awaited = signal.awaited();
         let tasks = [Arc::<Task>::default(), Arc::<Task>::default()];
         let wakers = tasks.clone().map(Waker::from);
         for asks in [0, 0, 1, 1] {
             let mut context = Context::from_waker(&wakers[asks]);
-            assert!(Pin::new(&mut cancelled).poll(&mut context).is_pending());
+            assert!(Pin::new(&mut awaited).poll(&mut context).is_pending());
         }
-        token.cancel();
+        signal.give();
         assert_eq!(tasks.map(|it| it.0.load(Ordering::SeqCst)), [0, 1]);
-        assert!(cancelled.already());
+        assert!(awaited.already());
         for _ in 0..2 {
-            assert!(Pin::new(&mut cancelled).poll(&mut Context::from_waker(&wakers[1])).is_ready());
+            assert!(Pin::new(&mut awaited).poll(&mut Context::from_waker(&wakers[1])).is_ready());
         }
     }
 }

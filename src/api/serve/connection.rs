@@ -28,7 +28,7 @@ pub(super) async fn serve(
     let deadline = Instant::now() + settings.header_timeout;
     let sniffed = tokio::select! {
         sniffed = sniff(&mut socket, deadline) => sniffed?,
-        () = shutdown.draining.cancelled() => return Ok(()),
+        () = shutdown.draining.given() => return Ok(()),
     };
     match sniffed {
         Some(Version::Http1) => http1::serve(socket, router, settings, shutdown).await,

@@ -15,7 +15,7 @@ use super::{
     long_stream::{End, LongResponse},
     socket::Socket,
 };
-use crate::runtime::shutdown::{Cancelled, Shutdown};
+use crate::runtime::shutdown::Shutdown;
 
 /// Headers of a request.
 const HEADERS: usize = 100;
@@ -48,7 +48,7 @@ async fn until_offer(
     let handover = Handover::default();
     let service = HandoverService::new(router, handover.clone());
     let mut connection = builder(settings).serve_connection(TokioIo::new(socket), service).with_upgrades();
-    let (mut draining, mut stopped) = (Cancelled::new(&shutdown.draining), Cancelled::new(&shutdown.stopped));
+    let (mut draining, mut stopped) = (shutdown.draining.awaited(), shutdown.stopped.awaited());
     let mut drains = false;
     let offer = poll_fn(|cx| {
         if !drains && draining.poll_unpin(cx).is_ready() {
@@ -77,9 +77,9 @@ async fn until_offer(
 
 /// Writes a response that lasts. Gives the socket back when another request may follow.
 async fn stream(socket: Socket, offer: Offer, shutdown: &Shutdown) -> Result<Option<Socket>, BoxError> {
-    let keep_alive = offer.keep_alive() && !shutdown.draining.is_cancelled();
+    let keep_alive = offer.keep_alive() && !shutdown.draining.is_given();
     let mut response = LongResponse::new(socket, offer, keep_alive);
-    let mut stopped = Cancelled::new(&shutdown.stopped);
+    let mut stopped = shutdown.stopped.awaited();
     let end = poll_fn(|cx| {
         if stopped.poll_unpin(cx).is_ready() {
             return Poll::Ready(Ok(End::Gone));
@@ -90,7 +90,7 @@ async fn stream(socket: Socket, offer: Offer, shutdown: &Shutdown) -> Result<Opt
         return Ok(None);
     }
     let mut socket = response.into_socket();
-    if keep_alive && !shutdown.draining.is_cancelled() {
+    if keep_alive && !shutdown.draining.is_given() {
         return Ok(Some(socket));
     }
     socket.shutdown().await?;

@@ -115,7 +115,7 @@ pub async fn serve(listener: Listener, router: Router, settings: ListenSettings,
     loop {
         let accepted = tokio::select! {
             accepted = listener.tcp.accept() => accepted,
-            () = shutdown.draining.cancelled() => break,
+            () = shutdown.draining.given() => break,
         };
         match accepted {
             Ok((tcp, peer)) => match slots.clone().try_acquire_owned() {
@@ -143,7 +143,7 @@ pub async fn serve(listener: Listener, router: Router, settings: ListenSettings,
     connections.close();
     if tokio::time::timeout(settings.drain_timeout, connections.wait()).await.is_err() {
         tracing::warn!(left = connections.len(), "dropping connections that outlast the drain");
-        shutdown.stopped.cancel();
+        shutdown.stopped.give();
         connections.wait().await;
     }
 }

@@ -10,7 +10,6 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::{Instant, Sleep, sleep_until, timeout},
 };
-use tokio_util::sync::CancellationToken;
 
 use super::{
     WsSettings,
@@ -23,6 +22,7 @@ use super::{
 use crate::{
     gateway::{Caller, Gateway, SessionRuns},
     model::{RunId, Secret, SessionId},
+    runtime::shutdown::Awaited,
 };
 
 /// Messages in a row that cannot be acted on. One more closes the socket: nobody reads the errors.
@@ -83,9 +83,9 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
 
     /// Serves the socket until it ends.
     pub(super) async fn run(mut self) {
-        let draining = self.gateway.shutdown().draining.child_token();
+        let mut draining = self.gateway.shutdown().draining.awaited();
         // A fault must not look like a cut: the client is told to come back.
-        let served = AssertUnwindSafe(self.serve(&draining)).catch_unwind().await;
+        let served = AssertUnwindSafe(self.serve(&mut draining)).catch_unwind().await;
         let end = served.unwrap_or_else(|_| {
             tracing::error!("a socket panicked");
             End::Closed(Close::Fault)
@@ -106,7 +106,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
         Box::pin(self.socket.close(why)).await;
     }
 
-    async fn serve(&mut self, draining: &CancellationToken) -> End {
+    async fn serve(&mut self, draining: &mut Awaited) -> End {
         let mut timer = Box::pin(sleep_until(self.next_ping));
         loop {
             self.set(&mut timer);
@@ -116,7 +116,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
             let operation = OptionFuture::from(doing.as_mut().map(|it| it.operation.as_mut()));
             let begun = OptionFuture::from(runs.as_mut().map(SessionRuns::changed));
             tokio::select! {
-                () = draining.cancelled() => return End::Closed(Close::Draining),
+                () = &mut *draining => return End::Closed(Close::Draining),
                 happened = socket.next(idle && has_room) => {
                     if let Some(end) = self.happened(happened) {
                         return end;

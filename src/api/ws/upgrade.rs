@@ -78,7 +78,7 @@ pub(in super::super) async fn enter(State(door): State<Door>, request: axum::ext
     let caller = Caller { cookie_session: session_id_of_cookies(cookies) };
     let Door { gateway, settings, .. } = door;
     task::spawn(TaskKind::Socket, async move {
-        let stopped = gateway.shutdown().stopped.child_token();
+        let stopped = gateway.shutdown().stopped.clone();
         let socket = async {
             match upgrade.await {
                 Ok(io) => {
@@ -91,7 +91,7 @@ pub(in super::super) async fn enter(State(door): State<Door>, request: axum::ext
         };
         tokio::select! {
             () = socket => {}
-            () = stopped.cancelled() => {}
+            () = stopped.given() => {}
         }
         drop(slot);
     });

@@ -36,7 +36,7 @@ use super::{
     outgoing::Outgoing,
     socket::Socket,
 };
-use crate::runtime::shutdown::{Cancelled, Shutdown};
+use crate::runtime::shutdown::Shutdown;
 use connection::Connection;
 
 /// Bytes that a client may send of one request before they are read.
@@ -53,7 +53,7 @@ pub(super) async fn serve(
     shutdown: &Shutdown,
 ) -> Result<(), BoxError> {
     let mut connection = Box::new(Connection::new(socket, router, settings));
-    let (mut draining, mut stopped) = (Cancelled::new(&shutdown.draining), Cancelled::new(&shutdown.stopped));
+    let (mut draining, mut stopped) = (shutdown.draining.awaited(), shutdown.stopped.awaited());
     let mut drains = false;
     poll_fn(|cx| {
         if !drains && draining.poll_unpin(cx).is_ready() {
