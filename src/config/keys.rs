@@ -120,7 +120,7 @@ pub const KEYS: &[Key] = &[
     key(
         "run.commit_interval",
         "duration, `0ms` to `100ms`",
-        "The least time between two commits of the log; what is written meanwhile shares one",
+        "The least time between two commits of the log; what is written meanwhile shares one. A run that begins alone does not wait for it",
     ),
     key(
         "run.cache",

@@ -31,7 +31,7 @@ pub struct RunSettings {
     pub disk_per_run: u64,
     /// Runs that are kept. Beyond it the runs that ended first are dropped, then starts refused.
     pub most: usize,
-    /// The least time between two commits; what is written meanwhile shares one.
+    /// The least time between two commits; what is written meanwhile shares one. A run that begins alone does not wait for it.
     #[serde(with = "duration")]
     pub commit_interval: Duration,
     /// Bytes of memory for what was lately written or read, so that watchers need not read it from disk.

@@ -29,6 +29,7 @@ mod segment_head;
 mod table;
 #[cfg(test)]
 mod tests;
+mod waking;
 mod writer;
 
 use std::{
@@ -37,7 +38,6 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
-    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -195,31 +195,6 @@ impl Shared {
             // Nothing is ever sent: the channel closes.
             drop(settled.changed().await);
         }
-    }
-
-    /// Hands a record to the writer.
-    fn hand_over(&self, mut table: MutexGuard<'_, Table>, pending: Pending) {
-        table.enqueue(pending);
-        let wake = std::mem::take(&mut table.writer_rests);
-        drop(table);
-        // It would be a system call each time.
-        if wake {
-            self.something_waits.notify_one();
-        }
-    }
-
-    /// Waits until something waits for the writer, at most so long.
-    fn wait<'a>(&self, mut table: MutexGuard<'a, Table>, most: Option<Duration>) -> MutexGuard<'a, Table> {
-        table.writer_rests = true;
-        let mut table = match most {
-            None => self.something_waits.wait(table).unwrap_or_else(PoisonError::into_inner),
-            Some(most) => {
-                let waited = self.something_waits.wait_timeout(table, most);
-                waited.unwrap_or_else(PoisonError::into_inner).0
-            }
-        };
-        table.writer_rests = false;
-        table
     }
 }
 

@@ -19,7 +19,8 @@ pub enum SyncMode {
 pub struct SegmentOptions {
     /// When an event counts as written.
     pub sync: SyncMode,
-    /// The least time from the beginning of one group commit to that of the next.
+    /// The least time from the beginning of one group commit to that of the next, but for the start of a run that comes
+    /// alone.
     pub commit_interval: Duration,
     /// Bytes after which a new segment is begun. Below 2 GiB.
     pub segment_bytes: u64,

@@ -60,6 +60,11 @@ pub(super) enum Reply {
 }
 
 impl Pending {
+    /// True for a record that begins a run.
+    pub(super) fn begins(&self) -> bool {
+        matches!(self.what, What::Begin { .. })
+    }
+
     /// The bytes that the run of it will have more; none for a drop.
     pub(super) fn queued_bytes(&self) -> u64 {
         if matches!(self.what, What::Drop { .. }) { 0 } else { self.record.length() }

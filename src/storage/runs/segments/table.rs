@@ -17,6 +17,7 @@ use super::{
     record::{Header, Kind},
     remains::Remains,
     run_map::RunMap,
+    waking::WriterState,
 };
 use crate::{
     model::{Digest, Entry, Run, RunId, SessionId, limits},
@@ -56,9 +57,10 @@ pub(super) struct Table {
     pub(super) last_place: u64,
     tails: VecDeque<(RunId, usize, usize)>,
     tail_bytes: usize,
-    pub(super) queue: Vec<Pending>,
-    /// The writer has nothing to do, and has to be woken when something waits.
-    pub(super) writer_rests: bool,
+    queue: Vec<Pending>,
+    /// Runs that are to begin, of what waits for the writer.
+    starts: usize,
+    pub(super) writer: WriterState,
     /// Runs whose drop is not on disk yet.
     pub(super) undurable_drops: HashSet<RunId>,
     /// Why nothing can be written at present.
@@ -165,7 +167,28 @@ impl Table {
     /// Hands a record to the writer.
     pub(super) fn enqueue(&mut self, pending: Pending) {
         self.queued_bytes += pending.queued_bytes();
+        self.starts += usize::from(pending.begins());
         self.queue.push(pending);
+    }
+
+    /// True when something waits for the writer.
+    pub(super) fn has_queued(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// True when a run that is to begin waits for the writer.
+    pub(super) fn has_starts(&self) -> bool {
+        self.starts > 0
+    }
+
+    /// Moves all that waits for the writer behind `pending`; gives how many runs are to begin by it.
+    pub(super) fn take_queue(&mut self, pending: &mut Vec<Pending>) -> usize {
+        if pending.is_empty() {
+            std::mem::swap(pending, &mut self.queue);
+        } else {
+            pending.append(&mut self.queue);
+        }
+        std::mem::take(&mut self.starts)
     }
 
     /// The run of a record that waited could not begin.

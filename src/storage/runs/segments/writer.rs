@@ -17,6 +17,7 @@ use super::{
     pending::{Pending, Told, What},
     segment_head::{HEAD, SegmentHead},
     table::Segment,
+    waking::pause_for_starts,
 };
 use crate::storage::runs::CreateError;
 
@@ -64,17 +65,19 @@ impl Writer {
         // Filled and emptied in turns with the queue, so that neither has to grow again.
         let mut pending = Vec::new();
         let mut last = None::<Instant>;
+        // The runs that began with the last commit.
+        let mut starts = 0;
         let mut give_up = None::<Instant>;
         loop {
             // Before it waits, so that a busy writer is woken once for a commit: by the clock, and not by who comes first.
             let pause = self.shared.options.commit_interval;
-            if let Some(rest) = last.and_then(|it| pause.checked_sub(it.elapsed())) {
-                thread::sleep(rest);
+            if let Some(last) = last.filter(|_| !pause.is_zero()) {
+                self.shared.pause(last, pause, pause_for_starts(pause, starts));
             }
             let Some(stalled) = self.wait() else { break };
             last = Some(Instant::now());
             let mut table = self.shared.table();
-            std::mem::swap(&mut pending, &mut table.queue);
+            starts = table.take_queue(&mut pending);
             let closed = table.closed;
             drop(table);
             if !stalled {
@@ -97,7 +100,7 @@ impl Writer {
                 }
                 thread::sleep(RETRY);
                 // What came meanwhile goes along; what begins a run is refused while nothing can be written.
-                pending.append(&mut self.shared.table().queue);
+                self.shared.table().take_queue(&mut pending);
             }
             // A burst may have made it large.
             pending.shrink_to(MUCH);
@@ -115,7 +118,7 @@ impl Writer {
     fn wait(&self) -> Option<bool> {
         let mut table = self.shared.table();
         loop {
-            if !table.queue.is_empty() {
+            if table.has_queued() {
                 return Some(table.stalled.is_some());
             }
             if table.closed {
@@ -278,9 +281,9 @@ impl Writer {
         }
         table.stalled = Some(error.clone());
         let mut refused = Vec::new();
-        pending.append(&mut table.queue);
+        table.take_queue(pending);
         for it in std::mem::take(pending) {
-            if !matches!(it.what, What::Begin { .. }) {
+            if !it.begins() {
                 pending.push(it);
                 continue;
             }

@@ -195,3 +195,24 @@ async fn of_two_runs_with_one_id_that_begin_at_once_one_begins() {
     assert!(matches!(two, Err(CreateError::Exists)), "{two:?}");
     holds(&log, &told).await;
 }
+
+#[tokio::test]
+async fn a_run_that_begins_alone_does_not_wait_for_the_next_commit_and_takes_what_waits_along() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = SegmentOptions { commit_interval: Duration::from_secs(3600), ..small() };
+    let log = SegmentRunLog::open(folder.path(), options).unwrap();
+    let mut told = start(&log, 1).await;
+    let work = async {
+        for number in 2..20 {
+            let said = format!("before run {number}");
+            let mut waits = Box::pin(told.say(&log, &said));
+            assert!(futures::poll!(&mut waits).is_pending());
+            tokio::task::yield_now().await;
+            assert!(futures::poll!(&mut waits).is_pending(), "an event waits for its commit");
+            start(&log, number).await;
+            waits.await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), work).await.expect("no start waits");
+    holds(&log, &told).await;
+}
