@@ -1,6 +1,6 @@
 //! Ids: texts with a prefix that says what they name. Clients treat them as opaque.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -19,10 +19,11 @@ pub struct IdError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunId(Uuid);
 
-/// Names a session. Stored sessions may carry ids of other makers, so any short printable text will do.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct SessionId(String);
+/// Names a session. Stored sessions may carry ids of other makers, so any short printable text will do. Clones share it: what
+/// is known of a run has one, and is handed on with each of its events.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "String")]
+pub struct SessionId(Arc<str>);
 
 /// Names a question that a worker asked: of the person, of a tool, or for an approval. Unique within its run.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -71,7 +72,7 @@ impl<'de> Deserialize<'de> for RunId {
 impl SessionId {
     /// The id made of `uuid`, which should be fresh.
     pub fn new(uuid: Uuid) -> Self {
-        Self(format!("session_{uuid}"))
+        Self(format!("session_{uuid}").into())
     }
 
     /// Reads an id: 1 to 128 visible ASCII characters that can stand in a cookie, a path and a file name.
@@ -79,7 +80,7 @@ impl SessionId {
         let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         let good =
             (1..=MAX_ID_BYTES).contains(&text.len()) && text.chars().all(fits) && !text.starts_with('.');
-        if good { Ok(Self(text.to_owned())) } else { Err(IdError { kind: "session" }) }
+        if good { Ok(Self(text.into())) } else { Err(IdError { kind: "session" }) }
     }
 
     /// The id as text.
@@ -102,9 +103,9 @@ impl TryFrom<String> for SessionId {
     }
 }
 
-impl From<SessionId> for String {
-    fn from(id: SessionId) -> Self {
-        id.0
+impl Serialize for SessionId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 

@@ -1,22 +1,24 @@
 //! The key of a worker: the id that clients start.
 
-use std::{borrow::Borrow, fmt, hash};
+use std::{borrow::Borrow, fmt, hash, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-/// A worker's key as its owner wrote it. Two keys are the same when they are equal trimmed and lower-cased.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(from = "String", into = "String")]
+/// A worker's key as its owner wrote it. Two keys are the same when they are equal trimmed and lower-cased. Clones share it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(from = "String")]
 pub struct WorkerKey {
-    shown: String,
-    compared: String,
+    shown: Arc<str>,
+    /// The same text where it is the same.
+    compared: Arc<str>,
 }
 
 impl WorkerKey {
     /// The key written as `text`.
     pub fn new(text: &str) -> Self {
-        let shown = text.trim().to_owned();
-        Self { compared: shown.to_lowercase(), shown }
+        let shown: Arc<str> = text.trim().into();
+        let lower = shown.to_lowercase();
+        Self { compared: if *lower == *shown { shown.clone() } else { lower.into() }, shown }
     }
 
     /// The key as its owner wrote it, trimmed.
@@ -85,8 +87,8 @@ impl From<&str> for WorkerKey {
     }
 }
 
-impl From<WorkerKey> for String {
-    fn from(key: WorkerKey) -> Self {
-        key.shown
+impl Serialize for WorkerKey {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.shown)
     }
 }

@@ -271,8 +271,8 @@ impl RunLog for SegmentRunLog {
             let pending = Pending { record, entries, what: What::Append { run, reply }, room };
             self.shared.hand_over(table, pending);
         }
-        let displaced = written.await.map_err(|_| AppendError::Closed)?;
-        drop(displaced);
+        let spent = written.await.map_err(|_| AppendError::Closed)?;
+        drop(spent);
         Ok(())
     }
 

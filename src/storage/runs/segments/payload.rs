@@ -124,6 +124,11 @@ impl Record {
         self.bytes.len() as u64
     }
 
+    /// The memory that it takes.
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
     /// Puts the record behind others, as written by group commit number `commit`, of which it is the first record or not.
     pub(super) fn put(&mut self, commit: u64, first: bool, batch: &mut Vec<u8>) {
         self.header.commit = commit;

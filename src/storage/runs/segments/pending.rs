@@ -30,13 +30,18 @@ pub(super) struct Entries {
 /// What becomes of the table when the record is on disk.
 pub(super) enum What {
     Begin { run: Run, key: Option<StoredKey>, reply: oneshot::Sender<Result<(), CreateError>> },
-    Append { run: Run, reply: oneshot::Sender<Displaced> },
+    Append { run: Run, reply: oneshot::Sender<Spent> },
     Drop { key: Option<StoredKey> },
 }
 
-/// Events that others have pushed out of memory. Whoever appended those lets go of them, in its own task: the writer has
-/// no time for it.
-pub(super) type Displaced = Vec<Arc<Entry>>;
+/// What is not needed any more when a record is on disk. Whoever appended it lets go of it, in its own task: the writer has
+/// no time for it, and what another thread has allocated takes it longer.
+#[derive(Default)]
+pub(super) struct Spent {
+    /// Events that others have pushed out of memory.
+    pub(super) displaced: Vec<Arc<Entry>>,
+    _record: Vec<u8>,
+}
 
 /// Who is to be told that a record is on disk; not before the table is unlocked, so that nobody who is woken waits for
 /// the lock.
@@ -47,7 +52,7 @@ pub(super) struct Told {
     /// not locked any more and nobody is woken yet must see it.
     pub(super) followers: Option<watch::Sender<Newest>>,
     pub(super) session_followers: Option<SessionFollowers>,
-    pub(super) displaced: Displaced,
+    pub(super) spent: Spent,
 }
 
 /// Whoever waits for a record.
@@ -56,7 +61,7 @@ pub(super) enum Reply {
     #[default]
     Nobody,
     Begun(oneshot::Sender<Result<(), CreateError>>),
-    Appended(oneshot::Sender<Displaced>),
+    Appended(oneshot::Sender<Spent>),
 }
 
 impl Pending {
@@ -79,6 +84,13 @@ impl Entries {
     }
 }
 
+impl Spent {
+    /// The memory of a record and of the list of its events, which others were moved to; filled by those that go.
+    pub(super) fn new(record: Record, emptied: Vec<Arc<Entry>>) -> Self {
+        Self { displaced: emptied, _record: record.into_bytes() }
+    }
+}
+
 impl Told {
     pub(super) fn send(self) {
         if let Some(followers) = self.followers {
@@ -92,7 +104,7 @@ impl Told {
         match self.reply {
             Reply::Nobody => {}
             Reply::Begun(reply) => drop(reply.send(Ok(()))),
-            Reply::Appended(reply) => drop(reply.send(self.displaced)),
+            Reply::Appended(reply) => drop(reply.send(self.spent)),
         }
     }
 }

@@ -13,7 +13,7 @@ use super::{
     disk::DiskFile,
     index::{Index, Place},
     payload::{Record, StoredKey},
-    pending::{Displaced, Entries, Pending, Reply, Told, What},
+    pending::{Entries, Pending, Reply, Spent, Told, What},
     record::{Header, Kind},
     remains::Remains,
     run_map::RunMap,
@@ -257,7 +257,7 @@ impl Table {
     pub(super) fn committed(&mut self, pending: Pending, place: Place, tail_limit: usize) -> Told {
         self.queued_bytes -= pending.queued_bytes();
         self.settled(&pending);
-        let Pending { record, entries, what, room: _ } = pending;
+        let Pending { record, mut entries, what, room: _ } = pending;
         let (run_id, header) = (record.header.run_id, record.header);
         debug_assert_eq!(u64::from(place.length), record.length(), "a record has one length");
         let mut told = Told::default();
@@ -273,17 +273,18 @@ impl Table {
                 let (claimed, claimed_bytes) = (run.last_sequence, record.length());
                 kept.live = Some(Box::new(Live { run, claimed, claimed_bytes, last }));
                 self.keep(run_id, kept);
-                self.added(run_id, place, true, entries);
+                self.added(run_id, place, true, &mut entries);
                 told.session_followers = self.session_followers(run_id);
                 told.reply = Reply::Begun(reply);
             }
             What::Append { run, reply } => {
-                told.followers = self.appended(run, place, header.has_run, entries);
+                told.followers = self.appended(run, place, header.has_run, &mut entries);
                 told.session_followers = self.session_followers(run_id);
                 told.reply = Reply::Appended(reply);
             }
         }
-        self.displace(tail_limit, &mut told.displaced);
+        told.spent = Spent::new(record, entries.all);
+        self.displace(tail_limit, &mut told.spent.displaced);
         told
     }
 
@@ -293,7 +294,7 @@ impl Table {
         run: Run,
         place: Place,
         has_run: bool,
-        entries: Entries,
+        entries: &mut Entries,
     ) -> Option<watch::Sender<Newest>> {
         let (run_id, ended) = (run.run_id, run.finished_at);
         let live = self.runs.get(&run_id)?.live.as_ref()?;
@@ -324,7 +325,8 @@ impl Table {
         self.hints.followers(&kept.session_id)
     }
 
-    fn added(&mut self, run_id: RunId, place: Place, has_run: bool, entries: Entries) {
+    /// Moves the events to the newest of the run.
+    fn added(&mut self, run_id: RunId, place: Place, has_run: bool, entries: &mut Entries) {
         let Some(kept) = self.runs.get_mut(&run_id) else { return };
         kept.index.push(place);
         kept.bytes += u64::from(place.length);
@@ -337,11 +339,11 @@ impl Table {
         }
         self.tail_bytes += entries.bytes;
         self.tails.push_back((run_id, entries.all.len(), entries.bytes));
-        kept.tail.extend(entries.all);
+        kept.tail.extend(entries.all.drain(..));
     }
 
     /// Puts what the newest events of all runs take above `limit` out of memory.
-    fn displace(&mut self, limit: usize, displaced: &mut Displaced) {
+    fn displace(&mut self, limit: usize, displaced: &mut Vec<Arc<Entry>>) {
         while self.tail_bytes > limit {
             let Some((run_id, count, bytes)) = self.tails.pop_front() else { break };
             self.tail_bytes -= bytes;
