@@ -42,14 +42,15 @@ struct Server {
     address: SocketAddr,
     begun: Arc<AtomicUsize>,
     ended: Arc<AtomicUsize>,
+    panicked: Arc<AtomicUsize>,
 }
 
 impl Server {
     async fn new(router: Router, settings: ListenSettings) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (begun, ended) = <(Arc<AtomicUsize>, Arc<AtomicUsize>)>::default();
-        let server = Self { address, begun: begun.clone(), ended: ended.clone() };
+        let [begun, ended, panicked]: [Arc<AtomicUsize>; 3] = Default::default();
+        let server = Self { address, begun: begun.clone(), ended: ended.clone(), panicked: panicked.clone() };
         let (settings, slots, counted) =
             (Arc::new(settings), Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)), TaskTracker::new());
         task::spawn(TaskKind::Connection, async move {
@@ -57,10 +58,16 @@ impl Server {
                 let permit = slots.clone().try_acquire_owned().unwrap();
                 let slot = Slot { _permit: permit, _counted: counted.token() };
                 let socket = Socket::new(tcp, settings.write_stall_timeout, slot);
-                let (router, settings, ended) = (router.clone(), settings.clone(), ended.clone());
+                let (router, settings) = (router.clone(), settings.clone());
+                let (ended, panicked) = (ended.clone(), panicked.clone());
                 begun.fetch_add(1, Ordering::SeqCst);
-                task::spawn(TaskKind::Connection, async move {
+                let served = task::spawn(TaskKind::Connection, async move {
                     drop(super::serve(socket, router, &settings, &Shutdown::default()).await);
+                });
+                task::spawn(TaskKind::Connection, async move {
+                    if served.await.is_ok_and(|it| it.is_none()) {
+                        panicked.fetch_add(1, Ordering::SeqCst);
+                    }
                     ended.fetch_add(1, Ordering::SeqCst);
                 });
             }
@@ -75,7 +82,8 @@ impl Server {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
-        timeout(SOON, ends).await.expect("connections end, and not with a panic");
+        timeout(SOON, ends).await.expect("all connections end");
+        assert_eq!(self.panicked.swap(0, Ordering::SeqCst), 0, "a connection has panicked");
     }
 }
 
