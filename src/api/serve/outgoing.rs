@@ -49,6 +49,11 @@ impl Outgoing {
         self.length
     }
 
+    /// Pieces that wait.
+    pub(super) fn pieces(&self) -> usize {
+        self.pieces.len()
+    }
+
     /// Adds bytes as they are.
     pub(super) fn push(&mut self, data: Bytes) {
         self.push_framed(&[], data, &[]);

@@ -31,6 +31,8 @@ use super::{
 const READ_BYTES: usize = 8 << 10;
 /// Bytes that wait to be written, from which on nothing is read: a client that asks and does not listen has to wait.
 const ANSWER_BYTES: usize = 256 << 10;
+/// The same in frames: a short one takes more than its bytes.
+const ANSWER_FRAMES: usize = 1024;
 /// Streams that a client may give up before they are answered, beyond those that it lets be answered. Who asks only to give up
 /// costs much for little (CVE-2023-44487).
 const PATIENCE: u32 = 1000;
@@ -221,7 +223,7 @@ impl<'a> Connection<'a> {
             if matches!(self.phase, Phase::Broken(_)) {
                 return Ok(Read::All);
             }
-            if self.way.out.length() >= ANSWER_BYTES {
+            if self.way.out.length() >= ANSWER_BYTES || self.way.out.pieces() >= ANSWER_FRAMES {
                 break;
             }
             let mut bytes = [MaybeUninit::uninit(); READ_BYTES];

@@ -4,6 +4,7 @@ use super::stream::Stream;
 
 /// Open streams in the order of their numbers, which only rise. Bounded by `max_streams`.
 #[derive(Default)]
+#[allow(clippy::vec_box, reason = "when one goes, the places of the others are moved and not the streams")]
 pub(super) struct Streams(Vec<Box<Stream>>);
 
 impl Streams {

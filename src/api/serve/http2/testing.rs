@@ -163,7 +163,7 @@ impl Peer {
                 self.note(&seen).await;
                 return Some(seen);
             }
-            let mut bytes = [0; 16 << 10];
+            let mut bytes = vec![0; 16 << 10];
             match self.tcp.read(&mut bytes).await {
                 Ok(0) | Err(_) => return None,
                 Ok(read) => self.input.extend(&bytes[..read]),
