@@ -10,7 +10,7 @@ use tokio::{
 use super::socket::Socket;
 
 /// What every HTTP/2 connection begins with (RFC 9113, section 3.4).
-const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(super) const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// The version of HTTP that a connection speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

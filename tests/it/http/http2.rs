@@ -13,6 +13,7 @@ use rustix::process::Signal;
 use serde_json::json;
 use tokio::{net::TcpStream, process::Command, task::JoinSet, time::timeout};
 
+use super::CHATTER;
 use crate::support::{
     client::{Client, Protocol, SERVICE},
     gateway::{Gateway, Setup, WORKERS, shared},
@@ -21,15 +22,6 @@ use crate::support::{
     tools::Tool,
     trial,
 };
-
-/// Says much, and quickly.
-const CHATTER: &str = r#"
-[workers.chatter]
-command = ["sh", "-c", '''
-read -r task
-yes "{\"type\":\"delta\",\"text\":\"$(printf %08192d 0)\"}" | head -n 512
-''']
-"#;
 
 /// Cases of `h2spec` that are not met, each with the reason.
 const NOT_MET: [&str; 1] = [

@@ -11,6 +11,7 @@ use tokio::{
     time::timeout,
 };
 
+use super::CHATTER;
 use crate::support::{
     client::{Client, Protocol},
     gateway::{Gateway, Setup, WORKERS, shared},
@@ -22,15 +23,6 @@ const SOON: Duration = Duration::from_secs(20);
 
 /// Connections at a time, where they are counted.
 const WATCHERS: usize = 8;
-
-/// Says much, and quickly.
-const CHATTER: &str = r#"
-[workers.chatter]
-command = ["sh", "-c", '''
-read -r task
-yes "{\"type\":\"delta\",\"text\":\"$(printf %08192d 0)\"}" | head -n 512
-''']
-"#;
 
 /// All tests of this module.
 pub(super) fn trials() -> Vec<Trial> {

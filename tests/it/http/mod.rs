@@ -19,6 +19,15 @@ use crate::support::{
     http::{Response, Version, send},
 };
 
+/// Says much, and quickly.
+const CHATTER: &str = r#"
+[workers.chatter]
+command = ["sh", "-c", '''
+read -r task
+yes "{\"type\":\"delta\",\"text\":\"$(printf %08192d 0)\"}" | head -n 512
+''']
+"#;
+
 /// All tests of this module.
 pub(crate) fn trials() -> Vec<Trial> {
     let trials = [

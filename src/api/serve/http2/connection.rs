@@ -190,8 +190,7 @@ impl<'a> Connection<'a> {
         if stream > self.last {
             return Err(Violation::Connection(reason, "a stream that was never opened"));
         }
-        self.way.out.push(frame(Kind::RstStream, 0, stream, &(reason as u32).to_be_bytes()));
-        self.ends_first(stream);
+        self.end_first(stream, reason);
         self.give_up(stream)
     }
 
@@ -268,14 +267,15 @@ impl<'a> Connection<'a> {
             if let Some(by) = told {
                 self.way.out.push(frame(Kind::WindowUpdate, 0, number, &by.to_be_bytes()));
             }
-            let ended = match progress {
+            match progress {
                 Progress::Finished => self.finish(number),
-                Progress::Failed(reason) => self.reset(number, reason),
-                _ => Ok(()),
-            };
-            if let Err(violation) = ended {
-                self.break_off(violation);
-                return;
+                Progress::Failed(reason) => {
+                    if let Err(violation) = self.reset(number, reason) {
+                        self.break_off(violation);
+                        return;
+                    }
+                }
+                _ => {}
             }
         }
         self.held.append(&mut served);
@@ -297,15 +297,13 @@ impl<'a> Connection<'a> {
     }
 
     /// A response is on its way to its end. What of its request has not come is not wanted (section 8.1).
-    fn finish(&mut self, number: u32) -> Result<(), Violation> {
-        let Some(stream) = self.streams.remove(number) else { return Ok(()) };
+    fn finish(&mut self, number: u32) {
+        let Some(stream) = self.streams.remove(number) else { return };
         self.close(&stream);
         self.patience = PATIENCE.min(self.patience + 1);
         if !stream.request_ended() {
-            self.way.out.push(frame(Kind::RstStream, 0, number, &(Reason::NoError as u32).to_be_bytes()));
-            self.ends_first(number);
+            self.end_first(number, Reason::NoError);
         }
-        Ok(())
     }
 
     fn close(&mut self, stream: &Stream) {
@@ -315,7 +313,9 @@ impl<'a> Connection<'a> {
         }
     }
 
-    fn ends_first(&mut self, stream: u32) {
+    /// Tells the client that a stream has ended, and remembers that it may not have heard so yet.
+    fn end_first(&mut self, stream: u32, reason: Reason) {
+        self.way.out.push(frame(Kind::RstStream, 0, stream, &(reason as u32).to_be_bytes()));
         if !self.has_ended_first(stream) {
             self.ended_first.truncate(ENDED_FIRST - 1);
             self.ended_first.push_front(stream);

@@ -4,6 +4,7 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use http::StatusCode;
 
 use super::{
+    super::sniff::HTTP2_PREFACE,
     HEAD_BYTES,
     connection::{Begun, Connection, Phase},
     frame::{
@@ -15,8 +16,6 @@ use super::{
     stream::Stream,
 };
 
-/// What a client says first (RFC 9113, section 3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Bytes of a head as it is compressed, in all its frames. One that is longer cannot be told that it is too long, as it would
 /// have to be read for that.
 const BLOCK_BYTES: usize = 4 * HEAD_BYTES;
@@ -37,10 +36,10 @@ impl Connection<'_> {
     /// Takes the whole frames of what has come.
     pub(super) fn take_frames(&mut self) -> Result<(), Violation> {
         if self.begun == Begun::Nothing {
-            if self.input.len() < PREFACE.len() {
+            if self.input.len() < HTTP2_PREFACE.len() {
                 return Ok(());
             }
-            if self.input.split_to(PREFACE.len()) != PREFACE {
+            if self.input.split_to(HTTP2_PREFACE.len()) != HTTP2_PREFACE {
                 return Err(protocol_error("not a connection of HTTP/2"));
             }
             self.begun = Begun::Preface;
