@@ -91,6 +91,11 @@ export async function recent_runs(browser, url) {
   await reaches(page, "SUCCEEDED");
   assert.equal(await shownRun(page), demo);
   await checkLog(page, demo);
+  // The page knows how the run stands before it has read what happened.
+  await page.route("**/events", async (route) => {
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    await route.continue();
+  });
   await page.goBack();
   await page.waitForFunction(() => document.getElementById("run-title").textContent === "worker_DAG");
   await reaches(page, "SUCCEEDED");

@@ -43,9 +43,16 @@ export async function nextRun(page, before) {
   return shownRun(page);
 }
 
-/** Waits until the run that is shown is in one of the states. */
+/**
+ * Waits until the run that is shown is in one of the states. Of a run that has ended the page knows so before it has
+ * read the log; this waits until all of it is shown.
+ */
 export async function reaches(page, ...states) {
-  await page.waitForFunction((states) => states.includes(document.getElementById("run-state").dataset.state), states);
+  await page.waitForFunction((states) => {
+    const shown = document.getElementById("run-state").dataset.state;
+    const ended = ["SUCCEEDED", "FAILED", "CANCELLED"].includes(shown);
+    return states.includes(shown) && (!ended || document.getElementById("connection-status").dataset.status === "ended");
+  }, states);
 }
 
 /** Waits until the status of the connection is one of these. */
