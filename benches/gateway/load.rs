@@ -39,6 +39,17 @@ pub(crate) struct Found {
 }
 
 impl Found {
+    /// Takes up what the same load has found another time.
+    pub(crate) fn add(&mut self, more: Self) {
+        self.cpu += more.cpu;
+        self.latencies.add(more.latencies);
+        self.deliveries += more.deliveries;
+        self.bytes += more.bytes;
+        self.reads += more.reads;
+        self.took += more.took;
+        self.grown = self.grown.max(more.grown);
+    }
+
     /// Seconds of the processor for a million deliveries, less what the run takes `alone`.
     pub(crate) fn per_million(&self, alone: Duration) -> f64 {
         self.cpu.saturating_sub(alone).as_secs_f64() * 1e6 / self.deliveries.max(1) as f64
@@ -104,7 +115,7 @@ pub(crate) async fn measure<W: Write + Send + 'static>(
         // Kept: a watcher that goes away is work for the server.
         (followed, Some(watcher))
     });
-    let mut found = begin.all(server, following).await;
+    let mut found = begin.all(server, following, pace.warm_up).await;
     // Joined where it cannot keep the watchers' thread, which has nothing left to do.
     tokio::task::spawn_blocking(move || producer.join()).await.unwrap().unwrap();
     begin.end(server, &mut found);
@@ -129,7 +140,7 @@ pub(crate) async fn replay(
             (watcher.follow(count).await.unwrap(), Some(watcher))
         }
     });
-    let mut found = begin.all(server, following).await;
+    let mut found = begin.all(server, following, 0).await;
     begin.end(server, &mut found);
     found
 }
@@ -146,8 +157,8 @@ impl Begin {
         Self { cpu: server.cpu(), resident: server.resident_bytes(), at: Instant::now() }
     }
 
-    /// Follows with all watchers, and looks at the server's memory meanwhile.
-    async fn all<F>(&self, server: &Server, following: impl Iterator<Item = F>) -> Found
+    /// Follows with all watchers, and looks at the server's memory meanwhile. The first latencies of each do not count.
+    async fn all<F>(&self, server: &Server, following: impl Iterator<Item = F>, warm_up: usize) -> Found
     where
         F: Future<Output = (Followed, Option<Watcher>)> + Send + 'static,
     {
@@ -161,7 +172,7 @@ impl Begin {
                     let Some(followed) = followed else { return found };
                     let (Followed { latencies, bytes, reads }, watcher) = followed.unwrap();
                     found.deliveries += latencies.len();
-                    found.latencies.extend(latencies);
+                    found.latencies.extend(&latencies[warm_up.min(latencies.len())..]);
                     found.bytes += bytes;
                     found.reads += reads;
                     open.push(watcher);

@@ -17,8 +17,9 @@ pub(crate) struct Options {
     pub(crate) unpinned: bool,
     /// The server has all cores.
     all_cores: bool,
-    /// How often each row of the fan-out is measured; the table has the median.
-    pub(crate) repeat: usize,
+    /// How often what is compared takes turns in a row of the fan-out, and half as often in one of slow readers; the table has
+    /// medians.
+    pub(crate) turns: usize,
     /// The gateway under test.
     pub(crate) binary: PathBuf,
 }
@@ -26,7 +27,7 @@ pub(crate) struct Options {
 /// Another gateway than the one that cargo has built beside this program.
 pub(crate) const BINARY: &str = "RUNGATE_BENCH_BINARY";
 
-const USAGE: &str = "cargo bench --bench gateway [-- [--quick] [--full] [--unpinned] [--repeat N] [ROW ...]]";
+const USAGE: &str = "cargo bench --bench gateway [-- [--quick] [--full] [--unpinned] [--turns N] [ROW ...]]";
 
 impl Options {
     /// Reads the command line, or says what is wrong with it.
@@ -39,7 +40,7 @@ impl Options {
             full: false,
             unpinned: false,
             all_cores: false,
-            repeat: 1,
+            turns: 10,
             binary,
         };
         let mut arguments = arguments.into_iter();
@@ -50,9 +51,9 @@ impl Options {
                 "--quick" => options.quick = true,
                 "--full" => options.full = true,
                 "--unpinned" => options.unpinned = true,
-                "--repeat" => {
+                "--turns" => {
                     let number = arguments.next().and_then(|it| it.parse().ok()).filter(|it| *it > 0);
-                    options.repeat = number.ok_or_else(|| format!("--repeat wants a number\n{USAGE}"))?;
+                    options.turns = number.ok_or_else(|| format!("--turns wants a number\n{USAGE}"))?;
                 }
                 flag if flag.starts_with('-') => return Err(format!("unknown: {flag}\n{USAGE}")),
                 row => options.rows.push(row.to_owned()),

@@ -21,6 +21,8 @@ pub(crate) struct Pace {
     pub(crate) count: usize,
     /// Of a text.
     pub(crate) bytes: usize,
+    /// Texts at the beginning whose latency does not count.
+    pub(crate) warm_up: usize,
 }
 
 impl Pace {

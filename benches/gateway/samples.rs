@@ -8,8 +8,13 @@ pub(crate) struct Samples(Vec<u32>);
 
 impl Samples {
     /// Takes up more.
-    pub(crate) fn extend(&mut self, more: Vec<u32>) {
+    pub(crate) fn extend(&mut self, more: &[u32]) {
         self.0.extend(more);
+    }
+
+    /// Takes up others.
+    pub(crate) fn add(&mut self, others: Self) {
+        self.0.extend(others.0);
     }
 
     /// The latency that `share` (0 to 1) of all do not exceed; zero of none.

@@ -21,6 +21,8 @@ const MANY: usize = 1000;
 const RATE: usize = 200;
 /// Of a text.
 const BYTES: usize = 256;
+/// Events of one turn: the gateway and the floor take turns, so that a machine that becomes slower for a while does so for both.
+const EVENTS: usize = 200;
 /// The latest that one delivery in a hundred may be, with [`FEW`] watchers.
 const LATEST: Duration = Duration::from_millis(20);
 /// When watchers of the one find so much more at a read than those of the other, the two did not do the same work.
@@ -36,7 +38,7 @@ struct Case {
     coalesced: bool,
 }
 
-/// The same measurement several times.
+/// What the turns of one server have cost.
 #[derive(Default)]
 struct Costs {
     gross: Vec<f64>,
@@ -70,20 +72,22 @@ impl Case {
             return Line::skipped(row, "watch.coalesce unknown");
         }
         let environment: &[_] = if self.coalesced { &[COALESCE] } else { &[] };
-        let pace = Pace { rate: RATE, count: options.size(1000, 200), bytes: BYTES };
+        let pace = Pace { rate: RATE, count: options.size(EVENTS, EVENTS / 2), bytes: BYTES, warm_up: 0 };
         let (mut costs, mut floors) = (Costs::default(), Costs::default());
         let (mut found, mut floor) = (Found::default(), Found::default());
-        for _ in 0..options.repeat {
+        for _ in 0..options.turns {
             let mut gateway = Gateway::start(options, environment).await;
             let alone = of_gateway(options, &mut gateway, self.protocol, 0, pace).await;
-            found = of_gateway(options, &mut gateway, self.protocol, self.watchers, pace).await;
+            let watched = of_gateway(options, &mut gateway, self.protocol, self.watchers, pace).await;
             drop(gateway);
-            costs.add(&found, &alone);
-            let alone = of_floor(options, found.bytes_each(), 0, pace).await;
-            floor = of_floor(options, found.bytes_each(), self.watchers, pace).await;
-            floors.add(&floor, &alone);
+            costs.add(&watched, &alone);
+            let alone = of_floor(options, watched.bytes_each(), 0, pace).await;
+            let bare = of_floor(options, watched.bytes_each(), self.watchers, pace).await;
+            floors.add(&bare, &alone);
+            found.add(watched);
+            floor.add(bare);
         }
-        let ratio = costs.net() / floors.net();
+        let (ratio, range) = costs.over(&floors);
         let most = match self.protocol {
             _ if self.coalesced => 1.0,
             Protocol::Sse => 1.4,
@@ -98,14 +102,15 @@ impl Case {
             row,
             figures: format!("{}; {}", costs.text(), found.text()),
             floor: format!("{}; {}", floors.text(), floor.text()),
-            ratio: if comparable { format!("{ratio:.2}") } else { format!("{ratio:.2}, batches differ") },
+            ratio: format!("{ratio:.2}{range}{}", if comparable { "" } else { ", batches differ" }),
             target: format!("≤ {most} ×{latest}"),
             met: comparable.then_some(ratio <= most && in_time),
             how: format!(
-                "{} watchers × {RATE}/s × {BYTES} B, {} events, {} B each on the wire; net: less the same run without watchers",
+                "{} watchers × {RATE}/s × {BYTES} B, {} B each on the wire; {} turns of {} events, medians; net: less the same run without watchers",
                 self.watchers,
-                pace.count,
-                found.bytes_each()
+                found.bytes_each(),
+                options.turns,
+                pace.count
             ),
         }
     }
@@ -117,8 +122,9 @@ impl Costs {
         self.net.push(found.per_million(alone.cpu));
     }
 
-    fn net(&self) -> f64 {
-        median(self.net.clone()).0
+    /// The net costs of each turn by those of `floors` in it: the middle one, and their range.
+    fn over(&self, floors: &Self) -> (f64, String) {
+        median(self.net.iter().zip(&floors.net).map(|(cost, floor)| cost / floor).collect())
     }
 
     fn text(&self) -> String {

@@ -62,7 +62,7 @@ async fn costs(options: &Options, runs: usize) -> (Duration, Duration) {
     let starts = start_runs(&gateway, 1, options.size(500, 50)).await;
     let run = gateway.lent_run().await;
     let watchers = load::connect(gateway.address(), Protocol::Sse, &run.run_id, 1).await;
-    let pace = Pace { rate: RATE, count: options.size(10_000, 1000), bytes: BYTES };
+    let pace = Pace { rate: RATE, count: options.size(10_000, 1000), bytes: BYTES, warm_up: 0 };
     let found = load::measure(options, &gateway.server, watchers, vec![run.lent.pipe()], pace).await;
     (found.cpu / pace.count as u32, starts.cpu / starts.number as u32)
 }

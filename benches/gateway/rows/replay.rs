@@ -64,7 +64,7 @@ async fn of_gateway(options: &Options, protocol: Protocol, watchers: usize, coun
     let mut gateway = Gateway::start(options, &[]).await;
     let run = gateway.lent_run().await;
     let first = load::connect(gateway.address(), protocol, &run.run_id, 1).await;
-    let pace = Pace { rate: 0, count, bytes: BYTES };
+    let pace = Pace { rate: 0, count, bytes: BYTES, warm_up: 0 };
     load::measure(options, &gateway.server, first, vec![run.lent.pipe()], pace).await;
     load::replay(&gateway.server, protocol, &run.run_id, watchers, count).await
 }
@@ -74,7 +74,7 @@ async fn of_floor(options: &Options, bytes: usize, watchers: usize, count: usize
     let protocol = Protocol::Floor(bytes);
     let first = load::connect(server.address(), protocol, "", 1).await;
     let stdin = server.stdin();
-    let pace = Pace { rate: 0, count, bytes: BYTES };
+    let pace = Pace { rate: 0, count, bytes: BYTES, warm_up: 0 };
     load::measure(options, &server, first, vec![stdin], pace).await;
     load::replay(&server, protocol, "", watchers, count).await
 }

@@ -80,7 +80,7 @@ pub(crate) async fn start_runs(gateway: &Gateway, clients: usize, each: usize) -
     let mut starts =
         Starts { number: clients * each, took: Duration::ZERO, cpu, latencies: Samples::default() };
     for (latencies, end, mut calls, last) in starting.join_all().await {
-        starts.latencies.extend(latencies);
+        starts.latencies.extend(&latencies);
         starts.took = starts.took.max(end - begin);
         calls.ended(&last).await;
     }
@@ -139,7 +139,7 @@ async fn first_event_line(options: &Options) -> Line {
     }
     let number = latencies.len();
     let mut samples = Samples::default();
-    samples.extend(latencies);
+    samples.extend(&latencies);
     let middle = samples.quantile(0.5);
     Line {
         row: "run-start-first-event".to_owned(),

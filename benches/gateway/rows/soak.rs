@@ -30,7 +30,7 @@ pub(crate) async fn measure(options: &Options, table: &mut Table) {
     }
     let runs = options.size(EVENTS, 10 * RUN) / RUN;
     let mut gateway = Gateway::start(options, &[RETENTION]).await;
-    let pace = Pace { rate: 0, count: RUN, bytes: BYTES };
+    let pace = Pace { rate: 0, count: RUN, bytes: BYTES, warm_up: 0 };
     let (mut memory, mut disk) = (Vec::new(), Vec::new());
     let mut took = Duration::ZERO;
     for number in 1..=runs {

@@ -46,7 +46,7 @@ pub(crate) async fn measure(options: &Options, table: &mut Table) {
 async fn line(options: &Options) -> Line {
     let sockets = options.size(SOCKETS, 500);
     let slow = options.size(SLOW, 20);
-    let pace = Pace { rate: RATE, count: options.size(EVENTS, 400), bytes: BYTES };
+    let pace = Pace { rate: RATE, count: options.size(EVENTS, 400), bytes: BYTES, warm_up: 0 };
     let idle = sockets - slow - LIVE;
     let (mut alone, _) = among(options, 0, Others { number: 0, read: false }, pace).await;
     let (mut reading, _) = among(options, idle, Others { number: slow, read: true }, pace).await;

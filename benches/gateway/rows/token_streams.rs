@@ -36,7 +36,7 @@ async fn line(options: &Options, row: String, protocol: Protocol) -> Line {
     // One core is not enough for 30,000 events a second, each of them written by a program and read by two.
     let options = &options.with_all_cores();
     let mut gateway = Gateway::start(options, &[]).await;
-    let pace = Pace { rate: RATE, count: options.size(300, 60), bytes: BYTES };
+    let pace = Pace { rate: RATE, count: options.size(300, 60), bytes: BYTES, warm_up: 0 };
     let number = options.size(RUNS, 50);
     let mut runs = Vec::new();
     let mut watchers = Vec::new();
