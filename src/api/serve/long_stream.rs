@@ -1,7 +1,6 @@
 //! A response that lasts, written as HTTP/1.1 has it.
 
 use std::{
-    io::Write as _,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -116,13 +115,19 @@ impl LongResponse {
         if data.is_empty() {
             return;
         }
-        let mut line = [0; CHUNK_HEAD_BYTES];
-        let mut rest = &mut line[..];
-        // Sixteen digits and the end of the line always fit.
-        let _ = write!(rest, "{:X}\r\n", data.len());
-        let length = CHUNK_HEAD_BYTES - rest.len();
-        self.out.push_framed(&line[..length], data, CHUNK_END);
+        let mut room = [0; CHUNK_HEAD_BYTES];
+        self.out.push_framed(chunk_head(data.len(), &mut room), data, CHUNK_END);
     }
+}
+
+/// The line in front of a chunk of so many bytes: by hand, because it is made for each event of each watcher.
+fn chunk_head(length: usize, room: &mut [u8; CHUNK_HEAD_BYTES]) -> &[u8] {
+    let digits = (usize::BITS - length.leading_zeros()).div_ceil(4) as usize;
+    for (at, digit) in room[..digits].iter_mut().rev().enumerate() {
+        *digit = b"0123456789ABCDEF"[length >> (4 * at) & 0xF];
+    }
+    room[digits..digits + 2].copy_from_slice(b"\r\n");
+    &room[..digits + 2]
 }
 
 /// The head of the response, in the version that the client speaks.
@@ -177,6 +182,14 @@ mod tests {
         let closing = of("HTTP/1.1 200 OK", &["transfer-encoding: chunked", "connection: close"]);
         assert_eq!(lines(true, false), closing);
         assert_eq!(lines(false, false), of("HTTP/1.0 200 OK", &["connection: close"]));
+    }
+
+    #[test]
+    fn a_chunk_is_told_in_hexadecimal_digits() {
+        for length in [1, 9, 10, 15, 16, 255, 256, 548, 65_535, 1 << 20, usize::MAX] {
+            let mut room = [0; CHUNK_HEAD_BYTES];
+            assert_eq!(chunk_head(length, &mut room), format!("{length:X}\r\n").as_bytes());
+        }
     }
 
     #[test]
