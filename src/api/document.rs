@@ -15,7 +15,7 @@ use tower_http::compression::Compression;
 
 use super::error::{cause_response, response};
 use crate::{
-    gateway::{Gateway, MalformedField, Watch, WatchRun},
+    gateway::{Gateway, MalformedField, Watch, WatchRun, WatchRunError},
     model::{Digest, Run},
     wire::{self, Format},
 };
@@ -58,6 +58,9 @@ pub(super) async fn run_document(
         Ok(watch) => watch,
         Err(error) => return response(error),
     };
+    if let Err(error) = watch.check().await {
+        return response(WatchRunError::from(error));
+    }
     let common = [
         (header::ETAG, etag.clone()),
         (header::CACHE_CONTROL, HeaderValue::from_static(CACHE_CONTROL)),

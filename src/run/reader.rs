@@ -59,10 +59,18 @@ impl Reader {
         let after = match position {
             Position::Start => 0,
             Position::Now => last_sequence,
-            Position::After(sequence) if sequence <= last_sequence => sequence,
-            Position::After(_) => return Err(CursorOutOfRange { run_id, last_sequence }.into()),
+            Position::After(sequence) => sequence,
         };
-        let at_end = run.state.is_terminal() && last_sequence == after;
+        let ended = run.state.is_terminal();
+        if ended {
+            // What follows may be damaged: then nothing is at an end here, nor beyond it, and who asks is told before the
+            // answer begins.
+            log.read(run_id, after, 1).await.map_err(missing)?;
+        }
+        if after > last_sequence {
+            return Err(CursorOutOfRange { run_id, last_sequence }.into());
+        }
+        let at_end = ended && last_sequence == after;
         Ok(Self {
             log,
             run_id,
@@ -102,6 +110,12 @@ impl Reader {
         self.at_end
     }
 
+    /// An error when a part of the log, wherever it is, is known to be damaged.
+    pub(super) async fn check(&self) -> Result<(), ReadError> {
+        // Behind its end a whole log has nothing, and one with damage has that.
+        self.log.read(self.run_id, self.began_at.max(self.after), 1).await.map(drop)
+    }
+
     /// Nothing more will be read.
     pub(super) fn close(&mut self) {
         self.at_end = true;
@@ -116,7 +130,9 @@ impl Reader {
             if let Some(entries) = self.told() {
                 return Ok(entries);
             }
-            if self.at_end || self.after >= self.newest {
+            // Of a log that takes nothing more, what it should have had further on may be damaged: reading tells.
+            let takes_more = self.hints.has_changed().is_ok();
+            if self.at_end || (self.after >= self.newest && takes_more) {
                 return Ok(Vec::new());
             }
             self.look_through().await;

@@ -51,6 +51,11 @@ impl Watch {
         self.reader.at_end()
     }
 
+    /// An error when a part of the log, wherever it is, is known to be damaged: for those who want all of it or nothing.
+    pub async fn check(&self) -> Result<(), ReadRunError> {
+        self.reader.check().await.map_err(|error| ReadRunError::new(self.reader.run_id(), &error))
+    }
+
     /// The next events, as many as are there but bounded; waits for one when there are none. `None` after the
     /// terminal event.
     ///

@@ -14,6 +14,7 @@ mod console;
 mod conversation;
 mod crash;
 mod cut;
+mod damage;
 mod examples;
 mod hostile;
 mod http;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         conversation::trials(),
         crash::trials(),
         cut::trials(),
+        damage::trials(),
         examples::trials(),
         hostile::trials(),
         http::trials(),
