@@ -106,11 +106,18 @@ impl Writer {
             pending.shrink_to(MUCH);
             self.cleaner.tidy(&self.shared);
         }
-        if let Some(current) = self.current
-            && let Err(error) = current.file.sync()
-        {
+        if let Err(error) = self.seal() {
             tracing::error!(%error, "the end of the run log could not be synced");
         }
+    }
+
+    /// The log is closed, and all of it counts: the head of an empty segment says so. What is damaged from now on at its end is
+    /// not taken for a write that was cut.
+    fn seal(&mut self) -> io::Result<()> {
+        if self.current.is_some() {
+            self.segment_for(self.shared.options.segment_bytes)?;
+        }
+        Ok(())
     }
 
     /// Waits for something to write or to clean; `None` when the log is closed and nothing is left to write. True while
