@@ -142,6 +142,11 @@ async fn compressed(headers: HeaderMap, response: Response) -> Response {
     *request.headers_mut() = headers;
     let inner = service_fn(|request: Request<Response>| ready(Ok::<_, Infallible>(request.into_body())));
     match Compression::new(inner).oneshot(request).await {
+        Ok(response) if response.status() == StatusCode::NOT_ACCEPTABLE => {
+            let problem = "allows neither gzip nor the document as it is".to_owned();
+            let refused = cause_response(&MalformedField { field: "accept-encoding", problem });
+            (StatusCode::NOT_ACCEPTABLE, refused).into_response()
+        }
         Ok(response) => response.map(Body::new),
         Err(never) => match never {},
     }

@@ -10,6 +10,7 @@ mod events;
 mod grpc;
 mod health;
 mod internal;
+mod refusals;
 mod router;
 mod serve;
 mod sse;

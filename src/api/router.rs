@@ -19,6 +19,7 @@ use super::{
     cors::{self, CorsSettings},
     grpc::PipelineRpc,
     health,
+    refusals::{method_not_allowed, path_not_found},
     rpc::{RpcLimits, rpc_stack},
     sse,
     ws::{self, Door, WsSettings},
@@ -75,6 +76,8 @@ pub async fn router(gateway: Gateway, settings: &ApiSettings) -> (Router, Health
         .route("/v1/sessions/{session_id}/events", get(sse::session_events))
         .route("/ws", get(ws::enter).with_state(door))
         .route_service("/{service}/{method}", rpc)
+        .fallback(path_not_found)
+        .method_not_allowed_fallback(method_not_allowed)
         .with_state(gateway)
         .layer(map_request_with_state(settings.body_timeout, bound_body))
         .layer(cors::layer(&settings.cors));

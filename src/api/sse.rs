@@ -4,7 +4,10 @@
 use axum::{
     Extension,
     body::Body,
-    extract::{Path, Query, State},
+    extract::{
+        Path, Query, State,
+        rejection::{PathRejection, QueryRejection},
+    },
     response::{IntoResponse as _, Response},
 };
 use bytes::Bytes;
@@ -42,12 +45,12 @@ struct EventStream;
 /// Answers the request.
 pub(super) async fn run_events(
     State(gateway): State<Gateway>,
-    Path(run_id): Path<String>,
-    Query(query): Query<EventsQuery>,
+    run_id: Result<Path<String>, PathRejection>,
+    query: Result<Query<EventsQuery>, QueryRejection>,
     headers: HeaderMap,
 ) -> Response {
-    let request = match query.place(&headers) {
-        Ok((after, compact)) => WatchRun { run_id, after, compact },
+    let (request, query) = match asked(("run_id", run_id), query, &headers) {
+        Ok((run_id, query, (after, compact))) => (WatchRun { run_id, after, compact }, query),
         Err(error) => return cause_response(&error),
     };
     match query.format.as_str() {
@@ -65,12 +68,12 @@ pub(super) async fn run_events(
 /// Answers a request for the events of all runs of a session. They do not end by themselves.
 pub(super) async fn session_events(
     State(gateway): State<Gateway>,
-    Path(session_id): Path<String>,
-    Query(query): Query<EventsQuery>,
+    session_id: Result<Path<String>, PathRejection>,
+    query: Result<Query<EventsQuery>, QueryRejection>,
     headers: HeaderMap,
 ) -> Response {
-    let request = match query.place(&headers) {
-        Ok((after, compact)) => WatchSession { session_id, after, compact },
+    let (request, query) = match asked(("session_id", session_id), query, &headers) {
+        Ok((session_id, query, (after, compact))) => (WatchSession { session_id, after, compact }, query),
         Err(error) => return cause_response(&error),
     };
     if !matches!(query.format.as_str(), "" | "sse") {
@@ -94,6 +97,19 @@ impl EventsQuery {
             _ => Err(malformed("compact", "is none of true, false")),
         }
     }
+}
+
+/// What the address and the headers say: the id, the query, and the place in it.
+fn asked(
+    (name, id): (&'static str, Result<Path<String>, PathRejection>),
+    query: Result<Query<EventsQuery>, QueryRejection>,
+    headers: &HeaderMap,
+) -> Result<(String, EventsQuery, (String, bool)), MalformedField> {
+    let Path(id) = id.map_err(|_| malformed(name, "is not UTF-8"))?;
+    let Query(query) = query
+        .map_err(|_| malformed("query", "cannot be read; each of after, compact, format stands once"))?;
+    let place = query.place(headers)?;
+    Ok((id, query, place))
 }
 
 fn malformed(field: &'static str, problem: &str) -> MalformedField {

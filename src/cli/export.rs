@@ -1,6 +1,7 @@
 //! `rungate runs export`: runs and their events as JSON lines, read from a data folder.
 
 use std::{
+    collections::HashSet,
     fs::File,
     io::{self, BufWriter, Write},
     path::Path,
@@ -33,7 +34,9 @@ struct Exported {
 pub(super) async fn export(args: ExportArgs) -> Result<Exit, Failure> {
     let log = open(&args.data)?;
     let all = args.run_ids.is_empty();
-    let run_ids = if all { log.all().await } else { args.run_ids };
+    let mut run_ids = if all { log.all().await } else { args.run_ids };
+    let mut seen = HashSet::new();
+    run_ids.retain(|it| seen.insert(*it));
     let exported = match &args.out {
         Some(file) => export_to(&*log, &run_ids, File::create(file)?).await?,
         None => export_to(&*log, &run_ids, io::stdout().lock()).await?,

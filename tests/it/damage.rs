@@ -118,7 +118,8 @@ async fn no_document(gateway: &Gateway, run: &str) {
         for format in ["json", "ndjson"] {
             let path = format!("/v1/runs/{run}/events?format={format}");
             let request = Request::builder().method(method).uri(path).body(Full::<Bytes>::default()).unwrap();
-            let answer = send(gateway.address(), Version::Http1, request).await.unwrap().whole().await.unwrap();
+            let answer =
+                send(gateway.address(), Version::Http1, request).await.unwrap().whole().await.unwrap();
             assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
             assert!(!answer.headers.contains_key("etag"), "{:?}", answer.headers);
             if method == "GET" {

@@ -299,7 +299,8 @@ async fn export() {
     let log = Client::new(Protocol::Sse, gateway.address()).watch(&run).all().await;
     let known = grpc(&gateway).call("GetRun", json!({"runId": run})).await.unwrap()["run"].clone();
     // Beside the gateway at work, and after its end. `tmp` is where it looks by itself.
-    for arguments in [vec![run.as_str()], vec!["--data", data.to_str().unwrap(), &run]] {
+    // A run that is named twice is told once.
+    for arguments in [vec![run.as_str(), &run], vec!["--data", data.to_str().unwrap(), &run]] {
         let (output, lines) = exported(&arguments, &folder).await;
         assert_eq!(output.status.code(), Some(0), "{output:?}");
         for (field, value) in known.as_object().unwrap() {
@@ -309,7 +310,7 @@ async fn export() {
         assert_eq!(lines[1..], log);
         let told = format!("1 run, {} events\n", log.len());
         assert_eq!(String::from_utf8_lossy(&output.stderr), told);
-        if arguments.len() == 1 {
+        if arguments.len() == 2 {
             End::Term.of(&gateway).await;
             continue;
         }

@@ -90,11 +90,12 @@ pub fn rpc_stack(
     error_domain: Option<&'static str>,
 ) -> RpcStack {
     let methods = Methods::of(&descriptors);
-    let mended = MendedTonic::new(grpc, methods.clone(), limits.message_bytes, Teller(error_domain));
+    let teller = Teller(error_domain);
+    let mended = MendedTonic::new(grpc, methods.clone(), limits.message_bytes, teller);
     RpcStack {
         grpc: mended.clone(),
         grpc_web: GrpcWebLayer::new().layer(mended.clone()),
-        connect: connect::service(mended, methods, limits.message_bytes),
+        connect: connect::service(mended, methods, limits.message_bytes, teller),
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{request, request_over};
 use crate::support::{
-    client::{Client, Protocol, SERVICE},
+    client::{Client, Failure, Protocol, SERVICE},
     gateway::shared,
     http::Version,
     story, trial,
@@ -23,6 +23,7 @@ pub(super) fn trials() -> Vec<Trial> {
         trial("http::grpc_json_is_grpc_too", grpc_json),
         trial("http::both_versions_on_one_port", both_versions),
         trial("http::an_unknown_path_is_404", unknown_path),
+        trial("http::who_is_refused_is_told_why_in_json", refusals),
         trial("http::the_console_is_a_page", console),
     ]
 }
@@ -111,6 +112,39 @@ async fn unknown_path() {
     let deep =
         request("POST", "/no.such.Service/Method", &[("content-type", "application/json")], b"{}").await;
     assert_eq!(deep.status, 404);
+}
+
+async fn refusals() {
+    let (run, _) = story::finished(grpc().await, "worker_DAG").await;
+    let events = |rest: &str| format!("/v1/runs/{run}/events{rest}");
+    for (method, path, status, reason) in [
+        ("GET", "/nothing".to_owned(), 404, "PATH_NOT_FOUND"),
+        ("POST", events(""), 405, "METHOD_NOT_ALLOWED"),
+        ("DELETE", "/v1/sessions/x/events".to_owned(), 405, "METHOD_NOT_ALLOWED"),
+        ("GET", events("?after=now&after=now"), 400, "FIELD_MALFORMED"),
+        ("GET", "/v1/runs/%ff/events".to_owned(), 400, "FIELD_MALFORMED"),
+        ("GET", "/v1/sessions/%ff/events".to_owned(), 400, "FIELD_MALFORMED"),
+    ] {
+        let told = request(method, &path, &[], b"").await.whole().await.unwrap();
+        assert_eq!(
+            (told.status.as_u16(), &told.json()["reason"]),
+            (status, &json!(reason)),
+            "{method} {path}"
+        );
+        assert!(!story::text(&told.json()["message"]).is_empty());
+        if status == 405 {
+            assert!(told.header("allow").contains("GET"));
+        }
+    }
+    let document = events("?format=json");
+    let told = request("GET", &document, &[("accept-encoding", "identity;q=0")], b"").await;
+    let told = told.whole().await.unwrap();
+    assert_eq!((told.status.as_u16(), told.json()["code"].clone()), (406, json!("invalid_argument")));
+    assert!(!told.headers.contains_key("etag"), "half an answer is kept by nobody");
+    let headers = [("content-type", "application/json"), ("connect-protocol-version", "1")];
+    let told = request("POST", &format!("/{SERVICE}/GetRun"), &headers, b"{").await.whole().await.unwrap();
+    let failure = Failure::of_connect(&told.json());
+    assert_eq!((failure.code.as_str(), failure.reason.as_str()), ("invalid_argument", "INVALID_ARGUMENT"));
 }
 
 async fn console() {

@@ -12,12 +12,13 @@ use bytes::Bytes;
 use connectrpc::dispatcher::{Dispatcher, MethodDescriptor, RequestStream, StreamingResult, UnaryResult};
 use connectrpc::payload::Payload;
 use connectrpc::{CodecFormat, ConnectError, ConnectRpcService, Limits, RequestContext, Response};
-use futures::{StreamExt, TryStreamExt};
+use futures::{StreamExt, TryFutureExt, TryStreamExt};
 use http::HeaderMap;
 
 use self::call::{Call, Item, Requests};
 use super::mend::MendedTonic;
 use super::methods::Methods;
+use super::told::Teller;
 
 /// What an envelope or a compressed form may add to the bytes of the one message of a request.
 const ENVELOPE_BYTES: usize = 1024;
@@ -26,6 +27,7 @@ const ENVELOPE_BYTES: usize = 1024;
 pub(super) struct TonicBridge {
     tonic: MendedTonic,
     methods: Methods,
+    teller: Teller,
 }
 
 /// Serves `methods` over Connect and JSON from `tonic`. Larger messages than `message_bytes` (decompressed, in
@@ -34,13 +36,14 @@ pub(super) fn service(
     tonic: MendedTonic,
     methods: Methods,
     message_bytes: usize,
+    teller: Teller,
 ) -> ConnectRpcService<TonicBridge> {
     // Twice what is taken: the layer over tonic refuses what is too large with a reason; this bounds what is held.
     let held = message_bytes.saturating_mul(2);
     let limits = Limits::default()
         .with_max_message_size(held)
         .with_max_request_body_size(held.saturating_add(ENVELOPE_BYTES));
-    ConnectRpcService::new(TonicBridge { tonic, methods }).with_limits(limits)
+    ConnectRpcService::new(TonicBridge { tonic, methods, teller }).with_limits(limits)
 }
 
 impl Dispatcher for TonicBridge {
@@ -103,8 +106,8 @@ impl TonicBridge {
         requests: Result<Requests, ConnectError>,
         format: CodecFormat,
     ) -> UnaryResult {
-        let (tonic, method) = (self.tonic.clone(), self.methods.get(path).cloned());
-        Box::pin(async move {
+        let (tonic, method, teller) = (self.tonic.clone(), self.methods.get(path).cloned(), self.teller);
+        let answer = async move {
             let method = method.ok_or_else(unknown_method)?;
             let call = Call::start(tonic, &method, context, requests?, format).await?;
             let mut messages = std::pin::pin!(call.messages);
@@ -120,7 +123,8 @@ impl TonicBridge {
             response.headers = call.headers;
             response.trailers = trailers;
             Ok(response)
-        })
+        };
+        Box::pin(answer.map_err(move |error| teller.complete(error)))
     }
 
     fn many_answers(
@@ -130,8 +134,8 @@ impl TonicBridge {
         requests: Requests,
         format: CodecFormat,
     ) -> StreamingResult {
-        let (tonic, method) = (self.tonic.clone(), self.methods.get(path).cloned());
-        Box::pin(async move {
+        let (tonic, method, teller) = (self.tonic.clone(), self.methods.get(path).cloned(), self.teller);
+        let answers = async move {
             let method = method.ok_or_else(unknown_method)?;
             let call = Call::start(tonic, &method, context, requests, format).await?;
             // connectrpc takes the trailers of a stream with its head: those that come at the end are too late.
@@ -146,7 +150,8 @@ impl TonicBridge {
             response.headers = call.headers;
             response.trailers = trailers;
             Ok(response)
-        })
+        };
+        Box::pin(answers.map_err(move |error| teller.complete(error)))
     }
 }
 
