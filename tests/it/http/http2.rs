@@ -61,15 +61,17 @@ fn start(stream: u32) -> Vec<u8> {
 /// What still comes of the request is passed over, and the connection goes on.
 async fn early_answers() {
     let mut peer = Peer::connect(shared().await.address(), &[]).await;
-    for (stream, path, status) in [(1, "/nothing", 404), (3, "/healthz", 405), (5, "/nothing", 404)] {
+    // All together are more than the window of the connection.
+    let paths = [("/nothing", 404), ("/healthz", 405)].into_iter().cycle();
+    for (stream, (path, status)) in (1..20).step_by(2).zip(paths) {
         peer.write(&post(stream, path, &[])).await;
         peer.upload(stream, b"begins", false).await;
         let told = peer.ended(stream).await;
         assert_eq!((told.status(), told.ended), (status, true));
         peer.upload(stream, &[0; 200_000], stream != 5).await;
     }
-    peer.write(&get(7, "/healthz")).await;
-    assert_eq!(peer.ended(7).await.status(), 200);
+    peer.write(&get(21, "/healthz")).await;
+    assert_eq!(peer.ended(21).await.status(), 200);
     assert!(peer.streams.values().all(|it| it.reset.is_none_or(|it| it == NO_ERROR)));
 }
 
@@ -98,25 +100,27 @@ async fn head_alone() {
     }
 }
 
-/// The same bytes as over HTTP/1.1, a thousand at a time.
+/// The same bytes as over HTTP/1.1, a thousand at a time of each stream or few of all together.
 async fn large_answers() {
     let gateway = Setup::default().config(CHATTER).start().await;
     let (run, _) = story::finished(client(&gateway), "chatter").await;
     let document = format!("{}?format=ndjson", events(&run));
     let whole = crate::support::http::get(gateway.address(), &document).await.body;
     assert!(whole.len() > 4 << 20);
-    let io = TokioIo::new(TcpStream::connect(gateway.address()).await.unwrap());
-    let mut builder = http2::Builder::new(TokioExecutor::new());
-    builder.initial_stream_window_size(1000).initial_connection_window_size(70_000);
-    let (sender, connection) = builder.handshake(io).await.unwrap();
-    let mut driver = JoinSet::new();
-    driver.spawn(connection);
-    let answers = (0..3).map(async |_| {
-        let request = Request::get(gateway.url(&document)).body(Full::<Bytes>::default()).unwrap();
-        let answer = sender.clone().send_request(request).await.unwrap();
-        assert!(answer.into_body().collect().await.unwrap().to_bytes() == whole);
-    });
-    join_all(answers).await;
+    for (stream, all) in [(1000, 70_000), (1 << 20, 65_535)] {
+        let io = TokioIo::new(TcpStream::connect(gateway.address()).await.unwrap());
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder.initial_stream_window_size(stream).initial_connection_window_size(all);
+        let (sender, connection) = builder.handshake(io).await.unwrap();
+        let mut driver = JoinSet::new();
+        driver.spawn(connection);
+        let answers = (0..3).map(async |_| {
+            let request = Request::get(gateway.url(&document)).body(Full::<Bytes>::default()).unwrap();
+            let answer = sender.clone().send_request(request).await.unwrap();
+            assert!(answer.into_body().collect().await.unwrap().to_bytes() == whole);
+        });
+        join_all(answers).await;
+    }
 }
 
 /// More of them than fit into the window of the connection.
@@ -143,8 +147,13 @@ async fn many_streams() {
     let gateway = Setup::default().config(WORKERS).start().await;
     let run = story::run(client(&gateway), "linger").await;
     let mut peer = Peer::connect(gateway.address(), &[]).await;
+    let most_streams = |it: &Seen| {
+        let told = it.payload.chunks(6).find(|told| it.kind == SETTINGS && told[..2] == [0, 3])?;
+        Some(u32::from_be_bytes(told[2..].try_into().unwrap()))
+    };
+    let most = peer.until("the bound", most_streams).await;
     peer.write(&window(0, 1 << 24)).await;
-    let streams: Vec<u32> = (1..).step_by(2).take(256).collect();
+    let streams: Vec<u32> = (1..).step_by(2).take(most as usize).collect();
     peer.write(&streams.iter().flat_map(|it| get(*it, &events(&run))).collect::<Vec<_>>()).await;
     for stream in &streams {
         assert_eq!(peer.answered(*stream).await.status(), 200);
@@ -165,7 +174,8 @@ async fn fair_streams() {
     let (run, _) = story::finished(client(&gateway), "chatter").await;
     let mut peer = Peer::connect(gateway.address(), &[(INITIAL_WINDOW_SIZE, 1 << 30)]).await;
     peer.write(&window(0, 1 << 30)).await;
-    for stream in [1, 3, 5, 7] {
+    // More than have a turn in one write.
+    for stream in (1..).step_by(2).take(8) {
         peer.write(&get(stream, &events(&run))).await;
     }
     let ended = async {
@@ -179,7 +189,7 @@ async fn fair_streams() {
     assert!(most > 4 << 20 && lengths.iter().all(|it| *it > most / 2), "{lengths:?}");
 }
 
-/// Who answers stays, who does not is cut off, whatever else it does.
+/// Who answers stays, who does not is cut off, also while it watches.
 async fn pings() {
     let config = "[connections]\nkeep_alive_interval = \"300ms\"\nkeep_alive_timeout = \"1s\"\n";
     let gateway = Setup::default().config(&format!("{WORKERS}{config}")).start().await;
@@ -200,7 +210,7 @@ async fn pings() {
 }
 
 /// Whether it closes the connection or ends only its own half. There are no more connections than those, so that the next
-/// ones show that they were let go.
+/// ones show that they were let go: soon, and not by a heartbeat or a ping that cannot be written.
 async fn gone() {
     let config = format!("{WORKERS}\n[connections]\nmax_connections = 4\n");
     let gateway = Setup::default().config(&config).start().await;
@@ -208,17 +218,19 @@ async fn gone() {
     let mut kept = Vec::new();
     for half in [false, true, false] {
         let mut watchers = Vec::new();
-        while watchers.len() < 4 {
-            let mut peer = Peer::connect(gateway.address(), &[]).await;
-            peer.write(&get(1, &events(&run))).await;
-            // Nothing comes while there is no room.
-            let answered = async { while peer.streams.is_empty() && peer.next().await.is_some() {} };
-            timeout(SOON, answered).await.expect("it is answered or closed");
-            match peer.streams.is_empty() {
-                true => tokio::time::sleep(Duration::from_millis(10)).await,
-                false => watchers.push(peer),
+        let admitted = async {
+            while watchers.len() < 4 {
+                let mut peer = Peer::connect(gateway.address(), &[]).await;
+                peer.write(&get(1, &events(&run))).await;
+                // Nothing comes while there is no room.
+                while peer.streams.is_empty() && peer.next().await.is_some() {}
+                match peer.streams.is_empty() {
+                    true => tokio::time::sleep(Duration::from_millis(10)).await,
+                    false => watchers.push(peer),
+                }
             }
-        }
+        };
+        timeout(SOON, admitted).await.expect("there is room");
         for mut peer in watchers.into_iter().filter(|_| half) {
             peer.end_writing().await;
             kept.push(peer);
