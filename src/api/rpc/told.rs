@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
-use connectrpc::{ConnectError, ErrorDetail};
+use connectrpc::{ConnectError, ErrorCode, ErrorDetail};
 use prost::Message as _;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _, pb};
@@ -25,10 +25,13 @@ impl Teller {
     }
 
     /// The same error, with what the service's own errors carry where it carries nothing: it is of a message that could not be
-    /// read, which no service has seen. Its code is its stable name.
+    /// read, or a fault of this stack.
     pub(super) fn complete(self, error: ConnectError) -> ConnectError {
         let Some(domain) = self.0.filter(|_| error.details.is_empty()) else { return error };
-        let reason = error.code.as_str().to_ascii_uppercase();
+        let reason = match error.code {
+            ErrorCode::InvalidArgument => "MESSAGE_MALFORMED".to_owned(),
+            code => code.as_str().to_ascii_uppercase(),
+        };
         let info = pb::ErrorInfo { reason, domain: domain.to_owned(), metadata: HashMap::new() };
         let value = Some(STANDARD_NO_PAD.encode(info.encode_to_vec()));
         error.with_detail(ErrorDetail { type_url: "google.rpc.ErrorInfo".to_owned(), value, debug: None })

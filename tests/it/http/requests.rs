@@ -144,7 +144,7 @@ async fn refusals() {
     let headers = [("content-type", "application/json"), ("connect-protocol-version", "1")];
     let told = request("POST", &format!("/{SERVICE}/GetRun"), &headers, b"{").await.whole().await.unwrap();
     let failure = Failure::of_connect(&told.json());
-    assert_eq!((failure.code.as_str(), failure.reason.as_str()), ("invalid_argument", "INVALID_ARGUMENT"));
+    assert_eq!((failure.code.as_str(), failure.reason.as_str()), ("invalid_argument", "MESSAGE_MALFORMED"));
 }
 
 async fn console() {
