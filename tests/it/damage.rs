@@ -77,8 +77,8 @@ async fn damaged(met: Met) {
 
 /// Changes a bit of an event in the middle of a run; gives how many events come before it.
 fn damage(data: &Path, log: &[Value]) -> usize {
-    let logs = log.iter().enumerate().filter(|(_, it)| it["eventType"] == "EVENT_TYPE_LOG");
-    let (before, event) = logs.skip(2).next().unwrap();
+    let mut logs = log.iter().enumerate().filter(|(_, it)| it["eventType"] == "EVENT_TYPE_LOG");
+    let (before, event) = logs.nth(2).unwrap();
     let message = story::text(&event["message"]).as_bytes();
     for file in fs::read_dir(data.join("runs")).unwrap().map(|it| it.unwrap().path()) {
         let mut bytes = fs::read(&file).unwrap();

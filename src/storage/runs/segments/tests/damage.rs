@@ -254,12 +254,12 @@ async fn a_dropped_run_stays_dropped_when_the_key_that_its_drop_keeps_is_damaged
     log.trim(Trim { ended_before: at(1000), keys_before: at(0) }).await;
     two.say(&log, "after").await;
     drop(log);
-    let drops = segments(folder.path()).into_iter().filter_map(|path| {
+    let mut drops = segments(folder.path()).into_iter().filter_map(|path| {
         let all = records(&std::fs::read(&path).unwrap());
         let (at, _) = all.into_iter().find(|(_, it)| it.kind == record::Kind::Drop)?;
         Some((path, at))
     });
-    let (path, at) = drops.last().unwrap();
+    let (path, at) = drops.next_back().unwrap();
     flip(&path, at + record::HEADER + 3);
     let log = open(folder.path());
     assert_eq!(log.all().await, [two.id()]);
