@@ -13,7 +13,8 @@ use rungate::{
 };
 use toml::Value;
 
-/// Events are made by one thread and let go by another; the system's allocator takes a fifth of the processor for that.
+/// Events are made by one thread and let go by another; the system's allocator takes a seventh of the processor for
+/// that.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -131,8 +131,8 @@ impl Reader {
                 return Ok(entries);
             }
             // Of a log that takes nothing more, what it should have had further on may be damaged: reading tells.
-            let takes_more = self.hints.has_changed().is_ok();
-            if self.at_end || (self.after >= self.newest && takes_more) {
+            let waits = || self.after >= self.newest && self.hints.has_changed().is_ok();
+            if self.at_end || waits() {
                 return Ok(Vec::new());
             }
             self.look_through().await;

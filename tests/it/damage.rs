@@ -41,7 +41,7 @@ async fn damaged(met: Met) {
     let log = story::log_of(client, &run).await;
     let (other, whole) = story::finished(client, "worker_DAG").await;
     End::Term.of(&gateway).await;
-    let before = match met {
+    let (gateway, before) = match met {
         Met::AtStart => {
             let before = damage(data.path(), &log);
             (Setup::default().data(data.path()).start().await, before)
@@ -51,7 +51,6 @@ async fn damaged(met: Met) {
             (gateway, damage(data.path(), &log))
         }
     };
-    let (gateway, before) = before;
     assert!(before > 2 && before + 2 < log.len());
     for protocol in PROTOCOLS {
         let client = Client::new(protocol, gateway.address());

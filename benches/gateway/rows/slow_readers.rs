@@ -1,5 +1,7 @@
 //! Watchers that stop reading beside watchers that read.
 
+use std::time::Duration;
+
 use tokio::task::JoinSet;
 
 use crate::{
@@ -60,7 +62,7 @@ async fn line(options: &Options, row: String, protocol: Protocol) -> Line {
     for _ in 0..turns {
         let mut alone = beside(options, protocol, Others::Nobody, pace).await;
         let mut stopped = beside(options, protocol, Others::Stopped, pace).await;
-        ratios.push(seconds(&mut stopped) / seconds(&mut alone));
+        ratios.push(p99(&mut stopped).as_secs_f64() / p99(&mut alone).as_secs_f64());
         without.add(alone);
         with.add(stopped);
     }
@@ -70,16 +72,16 @@ async fn line(options: &Options, row: String, protocol: Protocol) -> Line {
         row,
         figures: format!(
             "live p99 {}, memory grows by {:.1} MB, {:.2} s CPU",
-            milliseconds(with.latencies.quantile(0.99)),
+            milliseconds(p99(&mut with)),
             megabytes(with.grown),
             with.cpu.as_secs_f64() / turns as f64
         ),
         floor: format!(
             "without them p99 {}, {:.1} MB, {:.2} s CPU; with as many that read p99 {}, {:.2} s CPU",
-            milliseconds(without.latencies.quantile(0.99)),
+            milliseconds(p99(&mut without)),
             megabytes(without.grown),
             without.cpu.as_secs_f64() / turns as f64,
-            milliseconds(reading.latencies.quantile(0.99)),
+            milliseconds(p99(&mut reading)),
             reading.cpu.as_secs_f64()
         ),
         ratio: format!("{ratio:.2}{range} of the p99"),
@@ -93,8 +95,8 @@ async fn line(options: &Options, row: String, protocol: Protocol) -> Line {
 }
 
 /// The latency that one delivery in a hundred exceeds.
-fn seconds(found: &mut Found) -> f64 {
-    found.latencies.quantile(0.99).as_secs_f64()
+fn p99(found: &mut Found) -> Duration {
+    found.latencies.quantile(0.99)
 }
 
 async fn beside(options: &Options, protocol: Protocol, others: Others, pace: Pace) -> Found {

@@ -33,12 +33,17 @@ impl Teller {
             code => code.as_str().to_ascii_uppercase(),
         };
         let info = pb::ErrorInfo { reason, domain: domain.to_owned(), metadata: HashMap::new() };
-        let value = Some(STANDARD_NO_PAD.encode(info.encode_to_vec()));
-        error.with_detail(ErrorDetail { type_url: "google.rpc.ErrorInfo".to_owned(), value, debug: None })
+        error.with_detail(detail("google.rpc.ErrorInfo", &info.encode_to_vec()))
     }
 
     /// The error of a call whose time has run out.
     pub(super) fn expired(self) -> Status {
         self.status(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", "the deadline of the call has passed")
     }
+}
+
+/// The detail of an error as Connect tells it: a message of the type, in protobuf.
+pub(super) fn detail(type_name: &str, message: &[u8]) -> ErrorDetail {
+    let value = Some(STANDARD_NO_PAD.encode(message));
+    ErrorDetail { type_url: type_name.to_owned(), value, debug: None }
 }

@@ -3,11 +3,8 @@
 use std::convert::Infallible;
 
 use axum::body::Body;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use connectrpc::dispatcher::RequestStream;
-use connectrpc::error::ErrorDetail;
 use connectrpc::{CodecFormat, ConnectError, ErrorCode, RequestContext};
 use futures::{Stream, StreamExt};
 use http::header::{CONTENT_TYPE, TE};
@@ -21,6 +18,7 @@ use tower::Service;
 use super::super::json_answers::JsonAnswers;
 use super::super::mend::MendedTonic;
 use super::super::methods::Method;
+use super::super::told;
 use super::super::trailers::Trailers;
 use super::codec::MessageCodec;
 
@@ -235,10 +233,7 @@ fn ended(end: &HeaderMap) -> Result<(), ConnectError> {
     let error = ConnectError::new(code.unwrap_or(ErrorCode::Unknown), status.message());
     let details = tonic_types::pb::Status::decode(status.details()).unwrap_or_default().details;
     Err(details.into_iter().fold(error, |error, detail| {
-        error.with_detail(ErrorDetail {
-            type_url: detail.type_url.rsplit('/').next().unwrap_or_default().to_owned(),
-            value: Some(STANDARD_NO_PAD.encode(&detail.value)),
-            debug: None,
-        })
+        let type_name = detail.type_url.rsplit('/').next().unwrap_or_default();
+        error.with_detail(told::detail(type_name, &detail.value))
     }))
 }
